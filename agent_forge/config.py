@@ -1,0 +1,446 @@
+"""Configuration: every field with its default, its section, and the stages whose outcome it changes.
+
+Values come from arguments, then a JSON or YAML file, then the environment (`FORGE_<FIELD>`), then the defaults.
+A file may be flat or grouped by section:
+
+    model_path: ./champion            gate:
+    eval_samples: 200                   alpha: 0.05
+
+`stages` of a field is what `--resume` goes by: changing the field re-runs exactly those stages and whatever their
+output feeds. Fields without stages change where or how fast the work is done, never its result.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from agent_forge.errors import ConfigError
+from agent_forge.records import first_problem
+
+ENVIRONMENT_PREFIX = "FORGE_"
+# Set by images and schedulers for other purposes than configuration.
+RESERVED_ENVIRONMENT = frozenset({"FORGE_IMAGE", "FORGE_HOME", "FORGE_LOG"})
+
+Section = Literal["model", "questions", "prompting", "thoughts", "evaluation", "gate", "bake", "verify", "publish"]
+StageName = Literal[
+    "resolve-champion",
+    "prepare-questions",
+    "load-and-extend",
+    "evaluate-round",
+    "significance-gate",
+    "collect-traces",
+    "bake",
+    "verify",
+    "push-artifact",
+    "keep-champion",
+]
+STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
+
+SAMPLING: tuple[StageName, ...] = ("evaluate-round", "collect-traces", "verify")
+JUDGING: tuple[StageName, ...] = ("significance-gate", "verify")
+COMPUTE: tuple[StageName, ...] = ("load-and-extend", "evaluate-round", "collect-traces", "bake", "verify")
+
+
+def _split_commas(value: object) -> object:
+    """Let lists be given as `a,b` on the command line and in the environment."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+
+
+def _field(default: Any, section: Section, *stages: StageName, description: str, **limits: Any) -> Any:
+    extra = {"section": section, "stages": list(stages)}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+class QuietSTaRConfig(BaseModel):
+    """What to judge and bake, and how; unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_path: str = _field(
+        ..., "model", "resolve-champion", description="Champion: a directory, a .gguf file or a hub name.", min_length=1
+    )
+    output_path: str = _field(..., "publish", description="Run directory; the model is published in it.", min_length=1)
+    device: str = _field("auto", "model", description="auto, cpu, cuda or cuda:N.", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = _field(
+        "auto",
+        "model",
+        *COMPUTE,
+        description="Arithmetic while running; auto: the checkpoint's own on CUDA, float32 on a CPU.",
+    )
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = _field(
+        "auto", "model", description="Attention backend; auto: the best one installed that the model supports."
+    )
+    pad_vocabulary_to: int = _field(
+        1, "model", "load-and-extend", description="Round the vocabulary up to a multiple of this.", ge=1, le=65536
+    )
+
+    eval_dataset: Names = _field(
+        ("gsm8k",),
+        "questions",
+        "prepare-questions",
+        description="Target tasks: arithmetic, gsm8k, math, code, reasoning or a file of questions; several by commas.",
+        min_length=1,
+    )
+    guard_datasets: Names = _field(
+        (), "questions", "prepare-questions", description="Tasks that must not get worse; named like eval_dataset."
+    )
+    dataset_path: str | None = _field(
+        None, "questions", "prepare-questions", description="Local directory that holds the named data sets' files."
+    )
+    eval_samples: int = _field(
+        100, "questions", "prepare-questions", description="Questions per task that the gate judges on.", ge=2
+    )
+    verify_samples: int | None = _field(
+        None, "questions", "prepare-questions", description="Questions per task kept for verify; as eval_samples.", ge=2
+    )
+    bake_samples: int | None = _field(
+        None,
+        "questions",
+        "prepare-questions",
+        description="Questions per target task to bake from; default: all.",
+        ge=2,
+    )
+    seed: int = _field(
+        0, "evaluation", *SAMPLING, "bake", "load-and-extend", description="Root of every random choice.", ge=0
+    )
+
+    prompt_template: str = _field(
+        "auto",
+        "prompting",
+        *SAMPLING,
+        "bake",
+        description="Text around {prompt}; auto: the model's chat template, else 'Question: {prompt}\\n'.",
+    )
+    answer_cue: str = _field(
+        "auto",
+        "prompting",
+        *SAMPLING,
+        "bake",
+        description="Text right before the answer in every arm; auto: none for chat models, else 'Answer:'.",
+    )
+    stop_strings: tuple[str, ...] = _field(
+        (), "prompting", *SAMPLING, description="Texts that end an answer, besides the end-of-sequence token."
+    )
+
+    start_thought_token: str = _field(
+        "<|startofthought|>", "thoughts", *COMPUTE, description="Opens a thought.", min_length=1
+    )
+    end_thought_token: str = _field(
+        "<|endofthought|>", "thoughts", *COMPUTE, description="Closes a thought.", min_length=1
+    )
+    thought_token_init: str = _field(
+        "\n",
+        "thoughts",
+        "load-and-extend",
+        description="Text whose embedding the new tokens start from; empty: the mean of all rows.",
+    )
+    thought_placement: Literal["start", "sentence"] = _field(
+        "start",
+        "thoughts",
+        *SAMPLING,
+        description="start: before the answer; sentence: at sentence ends and breaks too.",
+    )
+    thought_probability: float = _field(
+        0.5, "thoughts", *SAMPLING, description="Chance of a thought at each sentence end or logical break.", ge=0, le=1
+    )
+    max_thought_length: int = _field(
+        64, "thoughts", *SAMPLING, description="Tokens after which a thought is closed.", ge=1
+    )
+    max_thoughts: int = _field(8, "thoughts", *SAMPLING, description="Thoughts per answer at most.", ge=1)
+    thought_prompt: str = _field(
+        "Let me think step by step.",
+        "thoughts",
+        "evaluate-round",
+        "collect-traces",
+        "verify",
+        description="Text inside the thought that elicits it in the champion; never graded nor baked.",
+    )
+    thought_stop: tuple[str, ...] = _field(
+        (), "thoughts", *SAMPLING, description="Texts at which an elicited thought is closed; dropped from it."
+    )
+    pause_text: str = _field(
+        ".",
+        "thoughts",
+        "evaluate-round",
+        description="Filler of the pause arm; its first token is repeated.",
+        min_length=1,
+    )
+
+    ab_test_rounds: int = _field(
+        3,
+        "evaluation",
+        "evaluate-round",
+        "significance-gate",
+        "verify",
+        description="Independent rounds.",
+        ge=1,
+        le=1000,
+    )
+    max_answer_tokens: int = _field(
+        256, "evaluation", *SAMPLING, description="Cap on answer tokens, the same in every arm.", ge=1
+    )
+    temperature: float = _field(
+        0.7, "evaluation", *SAMPLING, description="Sampling temperature; 0 is greedy decoding.", ge=0, le=10
+    )
+    top_p: float = _field(1.0, "evaluation", *SAMPLING, description="Nucleus of the sampling distribution.", gt=0, le=1)
+    top_k: int = _field(0, "evaluation", *SAMPLING, description="Sample among the k likeliest tokens; 0: all.", ge=0)
+    batch_size: int = _field(16, "evaluation", description="Rows decoded together; halved when memory runs out.", ge=1)
+    shards: int = _field(
+        1,
+        "evaluation",
+        description="Shards of questions per round; rounds x shards cells are evaluated.",
+        ge=1,
+        le=1000,
+    )
+
+    alpha: float = _field(0.05, "gate", *JUDGING, description="Rate of false bakes accepted.", gt=0, lt=0.5)
+    power: float = _field(
+        0.8,
+        "gate",
+        "significance-gate",
+        description="Power behind questions_needed and the detectable effect.",
+        gt=0,
+        lt=1,
+    )
+    min_improvement: float = _field(
+        0.02, "gate", *JUDGING, description="Smallest gain in accuracy worth baking for.", ge=0, lt=1
+    )
+    non_inferiority_margin: float = _field(
+        0.05, "gate", *JUDGING, description="Loss in accuracy that a guard task may not exceed.", gt=0, lt=1
+    )
+
+    trace_samples: int = _field(
+        4, "bake", "collect-traces", description="Thoughts sampled per bake question.", ge=1, le=1024
+    )
+    traces_per_question: int = _field(2, "bake", "collect-traces", description="Traces kept per question.", ge=1)
+    trace_temperature: float = _field(
+        1.0, "bake", "collect-traces", description="Temperature while collecting traces.", gt=0, le=10
+    )
+    min_traces: int = _field(
+        20, "bake", "bake", description="Fewer traces than this cannot be baked from: the run stops.", ge=1
+    )
+    bake_method: Literal["lora", "full"] = _field("lora", "bake", "bake", description="LoRA adapters or all weights.")
+    lora_rank: int = _field(16, "bake", "bake", description="Rank of the adapters.", ge=1)
+    lora_alpha: float = _field(32.0, "bake", "bake", description="Scale of the adapters.", gt=0)
+    lora_dropout: float = _field(0.0, "bake", "bake", description="Dropout before the adapters.", ge=0, lt=1)
+    learning_rate: float = _field(1e-5, "bake", "bake", description="Peak learning rate.", gt=0, le=1)
+    num_epochs: int = _field(3, "bake", "bake", description="Passes over the traces.", ge=1, le=1000)
+    pack_length: int = _field(1024, "bake", "bake", description="Tokens per packed row.", ge=8)
+    train_batch_size: int = _field(4, "bake", "bake", description="Packed rows per forward pass.", ge=1)
+    gradient_accumulation: int = _field(1, "bake", "bake", description="Forward passes per optimizer step.", ge=1)
+    warmup_fraction: float = _field(0.05, "bake", "bake", description="Share of the steps that warm up.", ge=0, lt=1)
+    weight_decay: float = _field(0.0, "bake", "bake", description="AdamW weight decay.", ge=0, lt=1)
+    max_grad_norm: float = _field(1.0, "bake", "bake", description="Gradients are clipped to this norm.", gt=0)
+    replay_fraction: float = _field(
+        0.2, "bake", "collect-traces", "bake", description="Replayed direct answers per trace.", ge=0, le=10
+    )
+    heldout_fraction: float = _field(
+        0.1, "bake", "bake", description="Share of trace questions held out for early stopping.", gt=0, lt=0.9
+    )
+    early_stop_patience: int = _field(
+        3, "bake", "bake", description="Held-out evaluations without a gain before the bake stops.", ge=1
+    )
+    evaluate_every: int = _field(25, "bake", "bake", description="Steps between held-out evaluations.", ge=1)
+    checkpoint_every: int = _field(50, "bake", description="Steps between checkpoints.", ge=1)
+    gradient_checkpointing: bool = _field(False, "bake", description="Trade time for memory in the bake.")
+
+    min_well_formed_rate: float = _field(
+        0.9, "verify", "verify", description="Share of baked answers that must open and close a thought.", ge=0, le=1
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "QuietSTaRConfig":
+        if self.start_thought_token == self.end_thought_token:
+            raise ValueError("start_thought_token and end_thought_token are the same; give two different tokens")
+        if self.prompt_template != "auto" and self.prompt_template.count("{prompt}") != 1:
+            raise ValueError(f"prompt_template {self.prompt_template!r} must contain {{prompt}} exactly once")
+        if both := sorted(set(self.eval_dataset) & set(self.guard_datasets)):
+            raise ValueError(f"{both[0]} is in eval_dataset and in guard_datasets; a task is either target or guard")
+        for name in (self.start_thought_token, self.end_thought_token):
+            if name in self.thought_prompt or name in self.answer_cue or name in self.prompt_template:
+                raise ValueError(f"{name} must not appear in thought_prompt, answer_cue or prompt_template")
+        return self
+
+
+def field_stages() -> dict[str, frozenset[str]]:
+    """Return, for every field, the stages whose outcome it changes."""
+    return {name: frozenset(_extra(name)["stages"]) for name in QuietSTaRConfig.model_fields}
+
+
+def field_sections() -> dict[str, str]:
+    """Return the section of every field."""
+    return {name: str(_extra(name)["section"]) for name in QuietSTaRConfig.model_fields}
+
+
+def stage_values(config: QuietSTaRConfig, stage: str) -> dict[str, object]:
+    """Return the fields that change the outcome of one stage, as JSON values in a stable order."""
+    values = config.model_dump(mode="json")
+    return {name: values[name] for name, stages in sorted(field_stages().items()) if stage in stages}
+
+
+def result_values(config: QuietSTaRConfig) -> dict[str, object]:
+    """Return the fields that change results, the part of the configuration a bake id covers.
+
+    `model_path` is left out: the champion's digest stands for it.
+    """
+    values = config.model_dump(mode="json")
+    return {name: values[name] for name, stages in sorted(field_stages().items()) if stages and name != "model_path"}
+
+
+def load_config(
+    arguments: Mapping[str, object],
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> QuietSTaRConfig:
+    """Build the configuration from its three sources.
+
+    Args:
+        arguments: given on the command line or in code; they win. None values count as not given.
+        file: JSON or YAML, flat or grouped by section; wins over the environment.
+        environment: variables `FORGE_<FIELD>`; others are ignored.
+
+    Raises:
+        ConfigError: for an unknown field (with the nearest valid name), a bad value or a contradiction.
+    """
+    values: dict[str, object] = {}
+    values.update(_from_environment(environment or {}))
+    if file is not None:
+        values.update(read_config_file(file))
+    values.update({name: value for name, value in arguments.items() if value is not None})
+    for name in values:
+        _check_name(name, "argument" if name in arguments else "configuration")
+    return build_config(values)
+
+
+def build_config(values: Mapping[str, object]) -> QuietSTaRConfig:
+    """Validate flat values, turning pydantic's errors into one clear line.
+
+    Raises:
+        ConfigError: naming the field, what was found and what is expected.
+    """
+    try:
+        return QuietSTaRConfig.model_validate(dict(values))
+    except ValidationError as cause:
+        raise ConfigError(_explain(cause)) from cause
+
+
+def read_config_file(path: Path) -> dict[str, object]:
+    """Read a JSON or YAML file of fields, flat or grouped by section, into flat values.
+
+    Raises:
+        ConfigError: when it cannot be read, parsed, or names an unknown field or section.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"cannot read configuration {path}: {cause}") from cause
+    try:
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as cause:
+        summary = " ".join(str(cause).split())
+        raise ConfigError(f"configuration {path} is not valid {_format_name(path)}: {summary}") from cause
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"configuration {path} holds a {type(content).__name__}; a mapping of fields is expected")
+    return _flatten(content, str(path))
+
+
+def parse_assignment(text: str) -> tuple[str, object]:
+    """Parse `field=value` as given to `--set`; the value is read as YAML, so `null`, `3` and `[a, b]` work.
+
+    Raises:
+        ConfigError: when there is no `=` or the value is no YAML.
+    """
+    name, separator, raw = text.partition("=")
+    if not separator:
+        raise ConfigError(f"--set {text}: expected FIELD=VALUE")
+    name = name.strip().replace("-", "_")
+    _check_name(name, "argument")
+    if QuietSTaRConfig.model_fields[name].annotation is str:
+        return name, raw
+    try:
+        return name, yaml.safe_load(raw)
+    except yaml.YAMLError as cause:
+        raise ConfigError(f"--set {text}: the value is not valid: {' '.join(str(cause).split())}") from cause
+
+
+def grouped(config: QuietSTaRConfig) -> dict[str, dict[str, object]]:
+    """Return the configuration by section, the form `forge config --show` prints and files may use."""
+    sections: dict[str, dict[str, object]] = {section: {} for section in get_args(Section)}
+    values = config.model_dump(mode="json")
+    for name, section in field_sections().items():
+        sections[section][name] = values[name]
+    return sections
+
+
+def _extra(name: str) -> dict[str, Any]:
+    extra = QuietSTaRConfig.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    return extra
+
+
+def _format_name(path: Path) -> str:
+    return "JSON" if path.suffix == ".json" else "YAML"
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for variable, text in environment.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_ENVIRONMENT:
+            continue
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        _check_name(name, f"environment variable {variable}")
+        values[name] = text
+    return values
+
+
+def _flatten(content: Mapping[object, object], source: str) -> dict[str, object]:
+    sections = field_sections()
+    values: dict[str, object] = {}
+    for key, value in content.items():
+        name = str(key)
+        is_section = name in get_args(Section) and isinstance(value, dict)
+        members = value.items() if is_section and isinstance(value, dict) else [(name, value)]
+        for member, member_value in members:
+            _check_name(str(member), source)
+            if is_section and sections[str(member)] != name:
+                raise ConfigError(f"{source}: {member} belongs to section {sections[str(member)]}, not {name}")
+            if str(member) in values:
+                raise ConfigError(f"{source}: {member} is given twice")
+            values[str(member)] = member_value
+    return values
+
+
+def _check_name(name: str, source: str) -> None:
+    known = list(QuietSTaRConfig.model_fields)
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else "see `forge config --schema`"
+    raise ConfigError(f"{source}: unknown field {name}; {hint}")
+
+
+def _explain(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{name} is required and was not given"
+    if problem["type"] == "extra_forbidden":
+        try:
+            _check_name(name, "configuration")
+        except ConfigError as unknown:
+            return str(unknown)
+    if not name:
+        return first_problem(error)
+    return f"{name} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,56 @@
+"""Every error this package raises on purpose, in one tree.
+
+    ForgeError                 exit code
+    ├── InputError             2   what the user gave is unusable
+    │   ├── ConfigError        2   a field, a flag or a configuration file
+    │   ├── ChampionError      2   a model or its tokenizer
+    │   ├── QuestionError      2   a question set
+    │   ├── ResultsError       2   result rows given to the gate or the grader
+    │   └── OutputError        2   a place that cannot be written to
+    ├── CheckFailed            1   a check ran and the answer is no
+    └── Interrupted          130   stopped by the user or the scheduler, resumable
+
+A message is one line: the value found, what was expected, what to do.
+"""
+
+
+class ForgeError(Exception):
+    """Root of the tree; `exit_code` is what the command line exits with."""
+
+    exit_code = 1
+
+
+class InputError(ForgeError):
+    """What the user gave is unusable; nothing was written."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A field, a flag or a configuration file is wrong."""
+
+
+class ChampionError(InputError):
+    """A model or its tokenizer cannot be used."""
+
+
+class QuestionError(InputError):
+    """A question set cannot be used."""
+
+
+class ResultsError(InputError):
+    """Result rows cannot be used."""
+
+
+class OutputError(InputError):
+    """Output cannot be written where it was asked for."""
+
+
+class CheckFailed(ForgeError):
+    """A check ran and the answer is no."""
+
+
+class Interrupted(ForgeError):
+    """The run was stopped and can be resumed."""
+
+    exit_code = 130

@@ -1,0 +1,444 @@
+"""The records that cross a boundary: a file, a process or a stage.
+
+Every record is frozen, refuses unknown fields and is written with `model_dump_json()`. A record that is a whole
+file carries `schema_version`; `read_record` refuses any other version by name.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agent_forge.errors import ForgeError, InputError
+
+AnswerKind = Literal["number", "math", "code", "choice", "text"]
+Arm = Literal["baseline", "thought", "pause", "baked", "swapped"]
+GateVerdict = Literal["bake", "no_bake", "inconclusive"]
+VerifyVerdict = Literal["publish", "reject"]
+SplitName = Literal["bake", "gate", "verify"]
+TaskRole = Literal["target", "guard"]
+
+GATE_ARMS: tuple[Arm, ...] = ("baseline", "thought", "pause")
+SCHEMA_VERSION = 1
+
+
+class Record(BaseModel):
+    """Base of every record: frozen, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Question(Record):
+    """One item to be answered.
+
+    Attributes:
+        id: sha256 (hex, first 16 characters) of the normalised prompt; see `questions.normalise.question_id`.
+        prompt: what is asked, without any template around it.
+        reference: the reference answer, in the form the grader of `kind` reads.
+        kind: which grader judges it.
+        task: the task it belongs to, e.g. `gsm8k`.
+    """
+
+    id: str = Field(min_length=1)
+    prompt: str = Field(min_length=1)
+    reference: str
+    kind: AnswerKind
+    task: str = Field(default="questions", min_length=1)
+
+
+class Grade(Record):
+    """What was extracted from a completion, whether it is correct, and why (not)."""
+
+    extracted: str | None
+    correct: bool
+    reason: str
+
+
+class ResultRow(BaseModel):
+    """One graded completion: one question, one round, one arm.
+
+    Rows from other programs may carry further fields; they are ignored. `completion_sha256` is computed when only
+    the completion is given.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    question_id: str = Field(min_length=1)
+    round: int = Field(ge=0)
+    arm: Arm
+    seed: int = 0
+    correct: bool
+    extracted: str | None = None
+    completion: str | None = None
+    completion_sha256: str = ""
+    tokens: int = Field(default=0, ge=0)
+    thought_tokens: int = Field(default=0, ge=0)
+    truncated: bool = False
+    task: str = "questions"
+    role: TaskRole = "target"
+    thought: str = ""
+    well_formed: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hash_completion(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        completion, digest = values.get("completion"), values.get("completion_sha256")
+        if completion is None and not digest:
+            raise ValueError("needs completion or completion_sha256: without them repeated rounds go unnoticed")
+        if isinstance(completion, str):
+            actual = text_sha256(completion)
+            if digest and digest != actual:
+                raise ValueError(f"completion_sha256 is {digest} but the completion hashes to {actual}")
+            return {**values, "completion_sha256": actual}
+        return values
+
+
+class Flips(Record):
+    """How many questions the thought arm answered better (gained) or worse (lost) than the baseline."""
+
+    gained: int
+    lost: int
+
+
+class TaskComparison(Record):
+    """Thought against baseline on one task; accuracies and differences are fractions in [-1, 1].
+
+    Attributes:
+        adjusted_p_value: Holm-adjusted over the target tasks; None for a guard task.
+        lower_bound: one-sided lower bound of the difference at level alpha.
+        passed: target: improved; guard: non-inferior.
+    """
+
+    task: str
+    role: TaskRole
+    questions: int
+    baseline_accuracy: float
+    thought_accuracy: float
+    difference: float
+    confidence_interval: tuple[float, float]
+    p_value: float
+    adjusted_p_value: float | None
+    lower_bound: float
+    passed: bool
+
+
+class GateReport(Record):
+    """The gate's verdict and every figure it rests on (`gate.json`)."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    verdict: GateVerdict
+    reason: str
+    questions: int
+    rounds: int
+    effective_rounds: int
+    baseline_accuracy: float
+    thought_accuracy: float
+    pause_accuracy: float | None
+    difference: float
+    confidence_interval: tuple[float, float]
+    confidence_level: float
+    p_value: float
+    alpha: float
+    min_improvement: float
+    non_inferiority_margin: float
+    minimum_detectable_effect: float
+    power: float
+    questions_needed: int | None
+    flips: Flips
+    thought_minus_pause: float | None
+    pause_p_value: float | None
+    truncation: dict[str, float]
+    warnings: tuple[str, ...]
+    per_task: tuple[TaskComparison, ...]
+
+
+class DroppedQuestion(Record):
+    """A question left out of its split because it leaks into another."""
+
+    question_id: str
+    split: SplitName
+    leaks_into: SplitName
+    shared: str
+
+
+class SplitReport(Record):
+    """How the question sets came about; digests are sha256 of the written JSON lines."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    counts: dict[SplitName, int]
+    per_task: dict[str, dict[SplitName, int]]
+    guard_tasks: tuple[str, ...]
+    digests: dict[SplitName, str]
+    available: dict[str, dict[SplitName, int]]
+    dropped: tuple[DroppedQuestion, ...]
+    duplicates_removed: int
+    sources: dict[str, str]
+
+
+class ChampionRecord(Record):
+    """What `resolve-champion` found."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    reference: str
+    uri: str
+    path: str
+    digest: str
+    bake_id: str
+    already_published: str | None = None
+
+
+class ExtensionRecord(Record):
+    """What `load-and-extend` did to the champion."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    architecture: str
+    parameters: int
+    dtype: str
+    old_vocabulary: int
+    new_vocabulary: int
+    start_thought_id: int
+    end_thought_id: int
+    recognised: bool
+    tied_embeddings: bool
+    largest_logit_change: float
+    context_length: int | None
+    warnings: tuple[str, ...] = ()
+
+
+class Trace(Record):
+    """A correct completion with the thought that led to it; bake data."""
+
+    question_id: str
+    sample: int
+    seed: int
+    thought: str
+    completion: str
+    thought_tokens: int
+    tokens: int
+
+
+class ReplayRow(Record):
+    """The champion's own direct answer to a bake question, replayed against forgetting."""
+
+    question_id: str
+    completion: str
+
+
+class TraceReport(Record):
+    """How many samples became traces, and why the others did not."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    questions: int
+    samples: int
+    kept: int
+    questions_kept: int
+    replay: int
+    rejected: dict[str, int]
+    thought_lengths: tuple[int, ...]
+    solve_rates: tuple[float, ...]
+
+
+class LossPoint(Record):
+    """One point of the loss curve; losses are nats per supervised token."""
+
+    step: int
+    tokens: int
+    learning_rate: float
+    loss: float | None = None
+    heldout_loss: float | None = None
+
+
+class BakeReport(Record):
+    """How the bake went."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    method: Literal["lora", "full"]
+    examples: int
+    heldout_examples: int
+    replay_examples: int
+    steps: int
+    planned_steps: int
+    best_step: int
+    stopped_early: bool
+    trainable_parameters: int
+    total_parameters: int
+    packing_efficiency: float
+    first_heldout_loss: float
+    best_heldout_loss: float
+    curve: tuple[LossPoint, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class VerificationReport(Record):
+    """Whether the baked model earned publication, measured on questions nothing else has seen."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    verdict: VerifyVerdict
+    reason: str
+    failed_checks: tuple[str, ...]
+    questions: int
+    rounds: int
+    effective_rounds: int
+    champion_accuracy: float
+    baked_accuracy: float
+    thought_accuracy: float
+    swapped_accuracy: float
+    difference: float
+    confidence_interval: tuple[float, float]
+    p_value: float
+    alpha: float
+    min_improvement: float
+    retention: float | None
+    swapped_difference: float
+    swapped_p_value: float
+    opened_rate: float
+    well_formed_rate: float
+    min_well_formed_rate: float
+    flips: Flips
+    truncation: dict[str, float]
+    warnings: tuple[str, ...]
+    per_task: tuple[TaskComparison, ...]
+
+
+class FileRecord(Record):
+    """One file: path relative to the directory it stands in (POSIX), sha256 in hex, size in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Cost(Record):
+    """What a stage spent; seconds of wall time, peak resident memory in bytes."""
+
+    seconds: float
+    tokens: int = 0
+    questions: int = 0
+    peak_memory_bytes: int = 0
+    peak_device_memory_bytes: int = 0
+
+
+class Receipt(Record):
+    """Proof that a stage ran to its end; written last, `key` is the digest of everything that fed it."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    stage: str
+    key: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    cost: Cost
+    finished_at: str
+
+
+class CodeRecord(Record):
+    """Which code ran: package version, sha256 over its sources, git commit and dirty flag where known."""
+
+    version: str
+    source_sha256: str
+    commit: str | None
+    dirty: bool | None
+
+
+class Manifest(Record):
+    """What makes a published model real; written last."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    bake_id: str
+    champion: ChampionRecord
+    config: dict[str, object]
+    code: CodeRecord
+    image: str | None
+    packages: dict[str, str]
+    hardware: dict[str, str]
+    question_digests: dict[SplitName, str]
+    gate: GateReport
+    traces_sha256: str
+    bake: BakeReport
+    verification: VerificationReport
+    files: tuple[FileRecord, ...]
+    created_at: str
+
+
+class RunResults(Record):
+    """What a whole run ends with; `improvement` is relative to the baseline, in percent."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    winner: Literal["thought", "baseline"]
+    verdict: GateVerdict
+    verification: VerifyVerdict | None
+    published: bool
+    reason: str
+    improvement: float | None
+    baseline_accuracy: float
+    thought_accuracy: float
+    baked_accuracy: float | None
+    p_value: float
+    bake_id: str
+    champion_digest: str
+    model_path: str
+    manifest_path: str | None
+    report_path: str
+    run_dir: str
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def text_sha256(text: str) -> str:
+    """Return the sha256 of a text's UTF-8 bytes in hex; lone surrogates are escaped, never an error."""
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say in one line which field a validation error is about and what is wrong with it."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def parse_record(kind: type[R], text: str, source: str, error: type[ForgeError] = InputError) -> R:
+    """Parse one JSON record.
+
+    Args:
+        kind: the record's type.
+        text: JSON.
+        source: where the text came from, named in errors.
+        error: what to raise.
+
+    Raises:
+        ForgeError: of type `error`, when the text is no JSON, or not a record of this kind and version.
+    """
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as cause:
+        raise error(f"{source}: not a valid {kind.__name__}: {first_problem(cause)}") from cause
+
+
+def read_record(kind: type[R], path: Path, error: type[ForgeError] = InputError) -> R:
+    """Read a file that holds one record; see `parse_record`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"cannot read {path}: {cause}; a {kind.__name__} as JSON is expected there") from cause
+    return parse_record(kind, text, str(path), error)
+
+
+def read_rows(kind: type[R], path: Path, error: type[ForgeError] = InputError) -> Iterator[R]:
+    """Yield the records of a JSON lines file in order; blank lines are skipped; errors name file and line."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield parse_record(kind, line, f"{path}:{number}", error)
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"cannot read {path}: {cause}; JSON lines of {kind.__name__} are expected there") from cause
+
+
+def rows_text(rows: Iterable[BaseModel]) -> str:
+    """Return records as JSON lines, each ended by a newline."""
+    return "".join(row.model_dump_json() + "\n" for row in rows)
