@@ -57,7 +57,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 
 
 def _field(default: Any, section: Section, *stages: StageName, description: str, **limits: Any) -> Any:
-    extra = {"section": section, "stages": list(stages)}
+    extra: dict[str, Any] = {"section": section, "stages": list(stages)}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 

@@ -46,11 +46,11 @@ class OutputError(InputError):
     """Output cannot be written where it was asked for."""
 
 
-class CheckFailed(ForgeError):
+class CheckFailed(ForgeError):  # noqa: N818 - an outcome, not a fault
     """A check ran and the answer is no."""
 
 
-class Interrupted(ForgeError):
+class Interrupted(ForgeError):  # noqa: N818 - an outcome, not a fault
     """The run was stopped and can be resumed."""
 
     exit_code = 130

@@ -21,7 +21,6 @@ SplitName = Literal["bake", "gate", "verify"]
 TaskRole = Literal["target", "guard"]
 
 GATE_ARMS: tuple[Arm, ...] = ("baseline", "thought", "pause")
-SCHEMA_VERSION = 1
 
 
 class Record(BaseModel):
@@ -129,7 +128,7 @@ class TaskComparison(Record):
 class GateReport(Record):
     """The gate's verdict and every figure it rests on (`gate.json`)."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     verdict: GateVerdict
     reason: str
     questions: int
@@ -168,7 +167,7 @@ class DroppedQuestion(Record):
 class SplitReport(Record):
     """How the question sets came about; digests are sha256 of the written JSON lines."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     counts: dict[SplitName, int]
     per_task: dict[str, dict[SplitName, int]]
     guard_tasks: tuple[str, ...]
@@ -182,7 +181,7 @@ class SplitReport(Record):
 class ChampionRecord(Record):
     """What `resolve-champion` found."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     reference: str
     uri: str
     path: str
@@ -194,7 +193,7 @@ class ChampionRecord(Record):
 class ExtensionRecord(Record):
     """What `load-and-extend` did to the champion."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     architecture: str
     parameters: int
     dtype: str
@@ -210,13 +209,18 @@ class ExtensionRecord(Record):
 
 
 class Trace(Record):
-    """A correct completion with the thought that led to it; bake data."""
+    """A correct completion with the thought that led to it; bake data.
+
+    Attributes:
+        text: everything after the prompt as it is trained on: thoughts between their tokens, cue and completion.
+    """
 
     question_id: str
     sample: int
     seed: int
     thought: str
     completion: str
+    text: str
     thought_tokens: int
     tokens: int
 
@@ -231,7 +235,7 @@ class ReplayRow(Record):
 class TraceReport(Record):
     """How many samples became traces, and why the others did not."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     questions: int
     samples: int
     kept: int
@@ -255,7 +259,7 @@ class LossPoint(Record):
 class BakeReport(Record):
     """How the bake went."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     method: Literal["lora", "full"]
     examples: int
     heldout_examples: int
@@ -276,7 +280,7 @@ class BakeReport(Record):
 class VerificationReport(Record):
     """Whether the baked model earned publication, measured on questions nothing else has seen."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     verdict: VerifyVerdict
     reason: str
     failed_checks: tuple[str, ...]
@@ -325,7 +329,7 @@ class Cost(Record):
 class Receipt(Record):
     """Proof that a stage ran to its end; written last, `key` is the digest of everything that fed it."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     stage: str
     key: str
     inputs: dict[str, str]
@@ -346,7 +350,7 @@ class CodeRecord(Record):
 class Manifest(Record):
     """What makes a published model real; written last."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     bake_id: str
     champion: ChampionRecord
     config: dict[str, object]
@@ -366,7 +370,7 @@ class Manifest(Record):
 class RunResults(Record):
     """What a whole run ends with; `improvement` is relative to the baseline, in percent."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     winner: Literal["thought", "baseline"]
     verdict: GateVerdict
     verification: VerifyVerdict | None
