@@ -1,0 +1,114 @@
+"""From a question to prompt ids: chat template or plain template, cue, and no way for a question to open a thought."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from agent_forge.config import QuietSTaRConfig
+from agent_forge.errors import QuestionError
+from agent_forge.records import Question
+
+PLAIN_TEMPLATE = "Question: {prompt}\n"
+PLAIN_CUE = "Answer:"
+PLAIN_STOPS = ("\nQuestion:",)
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """How questions are put to one model; resolved once, so that the manifest can name it.
+
+    Attributes:
+        tokenizer: of the extended model.
+        template: text around `{prompt}`, None for the tokenizer's chat template.
+        cue: text right before the answer.
+        thought_prompt: text that elicits a thought.
+        answer_stops: texts that end an answer.
+    """
+
+    tokenizer: Any
+    template: str | None
+    cue: str
+    thought_prompt: str
+    answer_stops: tuple[str, ...]
+    start_token: str
+    end_token: str
+
+    @classmethod
+    def of(cls, config: QuietSTaRConfig, tokenizer: Any) -> "Prompting":
+        """Resolve the `auto` fields of a configuration for one tokenizer."""
+        has_chat = bool(getattr(tokenizer, "chat_template", None))
+        template = config.prompt_template
+        resolved = (None if has_chat else PLAIN_TEMPLATE) if template == "auto" else template
+        plain = resolved == PLAIN_TEMPLATE
+        cue = (PLAIN_CUE if plain else "") if config.answer_cue == "auto" else config.answer_cue
+        return cls(
+            tokenizer=tokenizer,
+            template=resolved,
+            cue=cue,
+            thought_prompt=config.thought_prompt,
+            answer_stops=config.stop_strings + (PLAIN_STOPS if plain else ()),
+            start_token=config.start_thought_token,
+            end_token=config.end_thought_token,
+        )
+
+    @cached_property
+    def cue_ids(self) -> tuple[int, ...]:
+        """Ids of the cue."""
+        return self.encode(self.cue)
+
+    @cached_property
+    def elicit_ids(self) -> tuple[int, ...]:
+        """Ids of the text that elicits a thought."""
+        return self.encode(self.thought_prompt)
+
+    @cached_property
+    def thought_token_ids(self) -> tuple[int, int]:
+        """Ids of the start and the end token."""
+        start, end = self.tokenizer.convert_tokens_to_ids([self.start_token, self.end_token])
+        return start, end
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text as it stands, without sequence markers."""
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, special tokens left out, spaces untouched."""
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text)
+
+    def escape(self, text: str) -> str:
+        """Break up thought tokens that stand literally in a text, so that they are read as ordinary characters."""
+        for token in (self.start_token, self.end_token):
+            text = text.replace(token, f"{token[:1]} {token[1:]}")
+        return text
+
+    def prompt_text(self, question: Question) -> str:
+        """Return the whole prompt of a question, up to where a thought or the cue begins."""
+        asked = self.escape(question.prompt)
+        if self.template is not None:
+            return self.template.replace("{prompt}", asked)
+        messages = [{"role": "user", "content": asked}]
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def prompt_ids(self, question: Question) -> tuple[int, ...]:
+        """Return the prompt's ids.
+
+        Raises:
+            QuestionError: when a thought token would come out of the question's text all the same.
+        """
+        text = self.prompt_text(question)
+        ids = list(self.tokenizer(text, add_special_tokens=self.template is not None)["input_ids"])
+        while ids and ids[-1] == self.tokenizer.eos_token_id and self.template is not None:
+            ids.pop()
+        if set(ids) & set(self.thought_token_ids):
+            raise QuestionError(
+                f"question {question.id} contains a thought token that cannot be escaped; remove it from the prompt"
+            )
+        return tuple(ids)
+
+    def without_cue(self, answer: str) -> str:
+        """Drop the cue that a baked model writes itself before its answer."""
+        stripped = answer.lstrip()
+        cue = self.cue.strip()
+        return stripped.removeprefix(cue) if cue and stripped.startswith(cue) else answer

@@ -1,0 +1,283 @@
+"""Sampling with transformers: left-padded batches, a KV cache, one thought state and one random stream per row.
+
+A row's completion depends on its prompt, its script and its seed, not on the batch it happens to be in: positions
+count from the row's first real token, padding is masked, and the n-th sampled token of a row is chosen by the n-th
+number of the row's own stream. This is the simple path, the reference that faster engines are tested against.
+"""
+
+import gc
+import inspect
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from agent_forge.errors import QuestionError
+from agent_forge.models.prompting import Prompting
+from agent_forge.thoughts import RowState, Script, ThoughtRules
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How tokens are chosen: temperature 0 is greedy; top_k 0 and top_p 1 keep every token."""
+
+    temperature: float
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One row to sample: prompt ids, what it is made to do, and the seed of its random stream."""
+
+    prompt_ids: tuple[int, ...]
+    script: Script
+    seed: int
+
+    @property
+    def length(self) -> int:
+        """Tokens known in advance."""
+        return len(self.prompt_ids) + len(self.script.prefix_ids)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What came of one row.
+
+    Attributes:
+        completion: the text outside of thoughts; the only part that is ever graded.
+        thought: the thoughts' texts, joined by line breaks.
+        text: thoughts between their tokens, cue and completion: what a bake trains on.
+        tokens: sampled tokens, thoughts included.
+        thought_tokens: tokens that stood inside thoughts, forced ones included.
+        well_formed: every thought was closed by the model itself and has content.
+    """
+
+    completion: str
+    thought: str
+    text: str
+    tokens: int
+    thought_tokens: int
+    truncated: bool
+    well_formed: bool
+
+
+class Sampler(Protocol):
+    """Turns requests into samples, in the order of the requests."""
+
+    def sample(self, requests: Sequence[Request], batch_size: int) -> list[Sampled]:
+        """Sample every request; batches hold at most `batch_size` rows."""
+        ...
+
+
+def plan_batches(requests: Sequence[Request], batch_size: int) -> list[list[int]]:
+    """Return the indices of each batch: rows of similar length together, longest first.
+
+    Longest first, so that a batch that does not fit in memory shows at once.
+    """
+    order = sorted(range(len(requests)), key=lambda row: (-requests[row].length, row))
+    return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
+
+
+def choose_tokens(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, decoding: Decoding) -> torch.Tensor:
+    """Choose one token per row.
+
+    Args:
+        logits_BV: float32; banned tokens are -inf.
+        uniforms_B: one number in [0, 1) per row; the inverse of the cumulative distribution is taken there.
+        decoding: temperature, top-k, nucleus (Holtzman et al. 2020: the smallest set whose mass reaches top_p).
+
+    Returns:
+        Token ids, shape B.
+    """
+    if decoding.temperature == 0:
+        return logits_BV.argmax(dim=-1)
+    scaled_BK, ids_BK = logits_BV / decoding.temperature, None
+    if decoding.top_k or decoding.top_p < 1:
+        count = min(decoding.top_k or logits_BV.shape[-1], logits_BV.shape[-1])
+        scaled_BK, ids_BK = scaled_BK.topk(count, dim=-1)
+    # float64: in float32 the running sum over a large vocabulary drifts and its end misses 1.
+    probabilities_BK = scaled_BK.softmax(dim=-1, dtype=torch.float64)
+    if decoding.top_p < 1:
+        before_BK = probabilities_BK.cumsum(dim=-1) - probabilities_BK
+        probabilities_BK = probabilities_BK.masked_fill(before_BK >= decoding.top_p, 0)
+    cumulative_BK = probabilities_BK.cumsum(dim=-1)
+    total_B1 = cumulative_BK[:, -1:]
+    # Strictly below the total: then the first sum above the threshold belongs to a token of positive probability.
+    threshold_B1 = (uniforms_B.to(total_B1)[:, None] * total_B1).minimum(total_B1.nextafter(total_B1.new_zeros(())))
+    chosen_B1 = torch.searchsorted(cumulative_BK, threshold_B1, right=True)
+    return (chosen_B1 if ids_BK is None else ids_BK.gather(1, chosen_B1)).squeeze(1)
+
+
+class TransformersSampler:
+    """The reference engine: one forward pass per token for a whole batch.
+
+    Args:
+        model: causal language model, in eval mode.
+        prompting: of the same model's tokenizer.
+        rules: what holds for every row.
+        decoding: how tokens are chosen.
+        context_length: most tokens the model takes, None when unlimited.
+        on_tokens: told the number of tokens sampled so far in this call, after every step.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompting: Prompting,
+        rules: ThoughtRules,
+        decoding: Decoding,
+        context_length: int | None = None,
+        on_tokens: Callable[[int], None] | None = None,
+    ) -> None:
+        self._model = model
+        self._prompting = prompting
+        self._rules = rules
+        self._decoding = decoding
+        self._context_length = context_length
+        self._on_tokens = on_tokens
+        self._piece = lru_cache(maxsize=None)(lambda token: prompting.decode([token]))
+        self._accepts = frozenset(inspect.signature(model.forward).parameters)
+        self.backed_off_to: int | None = None
+
+    def sample(self, requests: Sequence[Request], batch_size: int) -> list[Sampled]:
+        """Sample every request, in the order given.
+
+        Raises:
+            QuestionError: when a row cannot fit in the model's context.
+        """
+        self.check_fits(requests)
+        found: dict[int, Sampled] = {}
+        for batch in plan_batches(requests, batch_size):
+            rows = self._sample_within_memory([requests[row] for row in batch])
+            found.update(zip(batch, rows, strict=True))
+        return [found[row] for row in range(len(requests))]
+
+    def check_fits(self, requests: Sequence[Request]) -> None:
+        """Refuse rows whose prompt, thoughts and answer together exceed the context."""
+        if self._context_length is None:
+            return
+        for request in requests:
+            need = request.length + self._most_steps(request.script)
+            if need > self._context_length:
+                raise QuestionError(
+                    f"a row needs up to {need} tokens (prompt {len(request.prompt_ids)}) but the model takes "
+                    f"{self._context_length}; lower max_thought_length or max_answer_tokens, or drop long questions"
+                )
+
+    def _most_steps(self, script: Script) -> int:
+        rules = self._rules
+        thoughts = rules.max_thoughts if script.free or script.thinking else 0
+        per_thought = rules.max_thought_length + len(script.elicit_ids) + 2
+        answer = rules.max_answer_tokens + script.extra_answer_tokens + len(script.close_ids)
+        return thoughts * per_thought + answer
+
+    def _sample_within_memory(self, requests: list[Request]) -> list[Sampled]:
+        """Sample one batch, halving it for as long as the device runs out of memory."""
+        try:
+            return self._sample_batch(requests)
+        except torch.OutOfMemoryError:
+            if len(requests) == 1:
+                raise
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        half = (len(requests) + 1) // 2
+        self.backed_off_to = min(half, self.backed_off_to or half)
+        return self._sample_within_memory(requests[:half]) + self._sample_within_memory(requests[half:])
+
+    @torch.inference_mode()
+    def _sample_batch(self, requests: list[Request]) -> list[Sampled]:
+        rows = [self._state(request) for request in requests]
+        uniforms_BN = self._uniforms(requests)
+        logits_BV = self._steps(requests)
+        fed: list[int] | None = None
+        while not all(row.done for row in rows):
+            logits = logits_BV.send(fed) if fed is not None else next(logits_BV)
+            numbers_B = torch.tensor(
+                [
+                    stream[min(row.sampled_tokens, len(stream) - 1)]
+                    for row, stream in zip(rows, uniforms_BN, strict=True)
+                ]
+            )
+            self._ban(logits, rows)
+            proposed = choose_tokens(logits, numbers_B.to(logits.device), self._decoding).tolist()
+            fed = [self._feed(row, token) for row, token in zip(rows, proposed, strict=True)]
+            if self._on_tokens is not None:
+                self._on_tokens(sum(row.sampled_tokens for row in rows))
+        logits_BV.close()
+        return [self._outcome(row) for row in rows]
+
+    def _feed(self, row: RowState, proposed: int) -> int:
+        token = row.advance(proposed)
+        return self._padding_id if token is None else token
+
+    @property
+    def _padding_id(self) -> int:
+        tokenizer = self._prompting.tokenizer
+        return int(tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+
+    def _state(self, request: Request) -> RowState:
+        return RowState(
+            rules=self._rules,
+            script=request.script,
+            decode=self._prompting.decode,
+            piece=self._piece,
+            uniforms=np.random.default_rng([request.seed, 1]),
+        )
+
+    def _uniforms(self, requests: list[Request]) -> list[np.ndarray]:
+        return [
+            np.random.default_rng([request.seed, 0]).random(self._most_steps(request.script) + 1)
+            for request in requests
+        ]
+
+    def _ban(self, logits_BV: torch.Tensor, rows: list[RowState]) -> None:
+        start = torch.tensor([row.bans_start for row in rows], device=logits_BV.device)
+        end = torch.tensor([row.bans_end for row in rows], device=logits_BV.device)
+        logits_BV[start, self._rules.start_id] = -torch.inf
+        logits_BV[end, self._rules.end_id] = -torch.inf
+
+    def _steps(self, requests: list[Request]) -> Generator[torch.Tensor, list[int], None]:
+        """Yield the next-token logits (B, V; float32); send the tokens to feed, get the logits after them."""
+        device = self._model.device
+        ids_BT, mask_BT = self._left_padded(requests, device)
+        cache = None
+        while True:
+            positions_BT = (mask_BT.cumsum(dim=-1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
+            # Some architectures have no positions to give (ALiBi) or always return every position's logits.
+            optional = {"position_ids": positions_BT, "logits_to_keep": 1}
+            output = self._model(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                past_key_values=cache,
+                use_cache=True,
+                **{name: value for name, value in optional.items() if name in self._accepts},
+            )
+            cache = output.past_key_values
+            fed = yield output.logits[:, -1].float()
+            ids_BT = torch.tensor(fed, device=device)[:, None]
+            mask_BT = torch.cat([mask_BT, torch.ones_like(ids_BT)], dim=-1)
+
+    def _left_padded(self, requests: list[Request], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        longest = max(request.length for request in requests)
+        ids = [[*request.prompt_ids, *request.script.prefix_ids] for request in requests]
+        ids_BT = torch.tensor([[self._padding_id] * (longest - len(row)) + row for row in ids], device=device)
+        mask_BT = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=device)
+        return ids_BT, mask_BT
+
+    def _outcome(self, row: RowState) -> Sampled:
+        prompting = self._prompting
+        answer = row.answer_text()
+        return Sampled(
+            completion=prompting.without_cue(answer) if row.script.extra_answer_tokens else answer,
+            thought="\n".join(row.thought_texts()),
+            text=row.transcript(prompting.start_token, prompting.end_token, "" if row.script.free else prompting.cue),
+            tokens=row.sampled_tokens,
+            thought_tokens=row.thought_tokens,
+            truncated=row.truncated,
+            well_formed=row.well_formed,
+        )
