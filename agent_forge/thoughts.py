@@ -243,7 +243,7 @@ class RowState:
         self.thought_tokens += 1
         if len(thought) >= self.rules.max_thought_length:
             self.malformed = True
-            self._forced.append(self._close())
+            self._forced.appendleft(self._close())
         return proposed
 
     def _end_inside_thought(self) -> int | None:

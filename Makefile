@@ -1,0 +1,44 @@
+# Every target works on a machine where nothing but Python 3.11 is installed.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+
+.DEFAULT_GOAL := help
+.PHONY: help install format lint typecheck test check run run-baseline-wins clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "%-20s%s\n", $$1, $$2}'
+
+$(VENV)/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$(TORCH)"
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+install: $(VENV)/installed  ## create .venv and install the package with its development tools
+
+format: install  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install  ## check formatting and lint rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+typecheck: install  ## check types strictly
+	$(BIN)/mypy
+
+test: install  ## run the test suite
+	$(BIN)/pytest
+
+check: lint typecheck test  ## everything that must pass before a merge
+
+run: install  ## bake the bundled champion end to end
+	$(BIN)/forge bake-quietstar --model agent_forge/demo/champion --config agent_forge/demo/bake.yaml --out runs/demo --resume
+
+run-baseline-wins: install  ## the same champion with a thought prompt that does not help: no_bake
+	$(BIN)/forge bake-quietstar --model agent_forge/demo/champion --config agent_forge/demo/baseline_wins.yaml --out runs/baseline-wins --resume
+
+clean:  ## remove the virtual environment and the runs
+	rm -rf $(VENV) runs

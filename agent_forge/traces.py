@@ -1,0 +1,166 @@
+"""From samples to traces: which thoughts are worth training on, and why the others are not.
+
+Every rejected sample is counted under exactly one reason, the first that applies in the order of `Rejection`.
+
+    always_solved   every sample of its question was correct, with a thought and without: nothing to learn there
+    never_solved    no sample of its question with a thought was correct
+    incorrect       the completion is wrong
+    truncated       the completion was cut off
+    malformed       the thought was cut off, is empty or holds stray thought tokens
+    repetitive      the thought says the same thing over and over
+    false_arithmetic  the thought states an equation between numbers that does not hold
+    duplicate       another kept trace of the question has the same normalised steps
+    surplus         the question has its share of traces already
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, DivisionByZero, InvalidOperation, Overflow
+from typing import Literal, get_args
+
+from agent_forge.records import Trace
+
+Rejection = Literal[
+    "always_solved",
+    "never_solved",
+    "incorrect",
+    "truncated",
+    "malformed",
+    "repetitive",
+    "false_arithmetic",
+    "duplicate",
+    "surplus",
+]
+REJECTIONS: tuple[Rejection, ...] = get_args(Rejection)
+
+_NUMBER = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+(?:\.\d+)?"
+_EQUATION = re.compile(
+    rf"\$?({_NUMBER})\s*([+\-*/×÷x−])\s*\$?({_NUMBER})\s*=\s*\$?({_NUMBER})(?![\d.]*\d|\s*[+*/×÷^%(])"
+)
+# What stands before a match when it is only the tail of a longer expression.
+_LONGER = re.compile(r"[\d+\-*/×÷−=^()%]\s*\$?$|[.,]$|(?<![^\W\d])x\s*\$?$")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One graded sample of a bake question: the trace it would make, and what decides whether it does."""
+
+    trace: Trace
+    correct: bool
+    truncated: bool
+    well_formed: bool
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Traces kept in the order of the candidates, and how many were rejected for each reason."""
+
+    kept: tuple[Trace, ...]
+    rejected: Mapping[Rejection, int]
+
+
+def select_traces(
+    candidates: Iterable[Candidate], solved_directly: Mapping[str, bool], traces_per_question: int
+) -> Selection:
+    """Filter the samples of a bake split.
+
+    Args:
+        candidates: all samples with a thought.
+        solved_directly: question id -> whether every sample without a thought was correct.
+        traces_per_question: traces kept per question at most.
+    """
+    by_question: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        by_question[candidate.trace.question_id].append(candidate)
+    kept: list[Trace] = []
+    rejected: Counter[Rejection] = Counter()
+    for question_id, samples in by_question.items():
+        for candidate, reason in _judge_question(samples, solved_directly.get(question_id, False), traces_per_question):
+            if reason is None:
+                kept.append(candidate.trace)
+            else:
+                rejected[reason] += 1
+    return Selection(tuple(kept), {reason: rejected[reason] for reason in REJECTIONS if rejected[reason]})
+
+
+def normalised_steps(thought: str) -> tuple[str, ...]:
+    """Return a thought's steps without case, spacing, order of lines kept: what makes two thoughts the same."""
+    steps = re.split(r"[\n;.]+(?=\s|$|\S)", thought.lower())
+    return tuple(step for raw in steps if (step := "".join(raw.split())))
+
+
+def false_equation(thought: str) -> str | None:
+    """Return the first equation `a op b = c` between plain numbers that does not hold, None when all hold.
+
+    Decimal results may be rounded to the digits shown. Longer expressions are not judged.
+    """
+    for match in _EQUATION.finditer(thought):
+        left, operator, right, result = match.groups()
+        if _LONGER.search(thought[max(0, match.start() - 8) : match.start()]):
+            continue
+        if not _holds(left, operator, right, result):
+            return match.group().strip()
+    return None
+
+
+def is_repetitive(thought: str, most: float = 0.5, window: int = 4) -> bool:
+    """Say whether more than the share `most` of a thought's word windows occurred earlier in it.
+
+    Words are runs of letters or digits and single symbols. Thoughts shorter than four windows are never repetitive.
+    """
+    words = re.findall(r"\w+|[^\w\s]", thought.lower())
+    windows = [tuple(words[first : first + window]) for first in range(len(words) - window + 1)]
+    if len(windows) < 4 * window:
+        return False
+    return 1 - len(set(windows)) / len(windows) > most
+
+
+def _judge_question(
+    samples: Sequence[Candidate], solved_directly: bool, most: int
+) -> list[tuple[Candidate, Rejection | None]]:
+    if not any(sample.correct for sample in samples):
+        return [(sample, "never_solved") for sample in samples]
+    if solved_directly and all(sample.correct for sample in samples):
+        return [(sample, "always_solved") for sample in samples]
+    seen: set[tuple[str, ...]] = set()
+    judged: list[tuple[Candidate, Rejection | None]] = []
+    for sample in samples:
+        reason = _judge_sample(sample)
+        steps = normalised_steps(sample.trace.thought)
+        if reason is None and steps in seen:
+            reason = "duplicate"
+        if reason is None and len(seen) >= most:
+            reason = "surplus"
+        if reason is None:
+            seen.add(steps)
+        judged.append((sample, reason))
+    return judged
+
+
+def _judge_sample(sample: Candidate) -> Rejection | None:
+    thought = sample.trace.thought
+    if sample.truncated:
+        return "truncated"
+    if not sample.correct:
+        return "incorrect"
+    if not sample.well_formed or not thought.strip():
+        return "malformed"
+    if is_repetitive(thought):
+        return "repetitive"
+    return "false_arithmetic" if false_equation(thought) else None
+
+
+def _holds(left: str, operator: str, right: str, result: str) -> bool:
+    a, b, c = (Decimal(number.replace(",", "")) for number in (left, right, result))
+    try:
+        exact = {"+": a + b, "-": a - b, "−": a - b}.get(operator)
+        if exact is None:
+            exact = a / b if operator in "/÷" else a * b
+    except (DivisionByZero, InvalidOperation, Overflow):
+        return False
+    exponent = c.as_tuple().exponent
+    shown = -exponent if isinstance(exponent, int) else 0
+    # Half a unit of the last digit shown, so that 10/3=3.33 holds and 7+8=16 does not.
+    return abs(exact - c) <= (Decimal(1).scaleb(-shown) / 2 if operator in "/÷*×x" and shown else Decimal(0))

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from agent_forge.errors import ChampionError, InputError, OutputError
+from agent_forge.records import Flips, ReplayRow
+from agent_forge.storage.batchlog import BatchLog
+from agent_forge.storage.files import files_digest, list_files, move_into_place, path_digest, write_atomic
+from agent_forge.storage.references import local_path
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_digest_follows_names_and_contents(tmp_path):
+    (tmp_path / "a").write_text("1")
+    before = path_digest(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    renamed = path_digest(tmp_path)
+    (tmp_path / "b").write_text("2")
+    assert len({before, renamed, path_digest(tmp_path)}) == 3
+
+
+def test_hidden_files_are_no_part_of_a_model(tmp_path):
+    (tmp_path / "a").write_text("1")
+    before = files_digest(list_files(tmp_path))
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "x").write_text("2")
+    assert files_digest(list_files(tmp_path)) == before
+
+
+def test_nothing_to_digest(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        path_digest(tmp_path / "none")
+
+
+def test_write_leaves_no_temporary_file(tmp_path):
+    write_atomic(tmp_path / "x.json", "new")
+    assert names(tmp_path) == ["x.json"]
+
+
+def test_write_below_a_file_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="choose another directory"):
+        write_atomic(tmp_path / "file" / "x", "new")
+
+
+def test_move_into_place_replaces_the_whole_directory(tmp_path):
+    for name, content in (("old", "1"), ("new", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / content).write_text(content)
+    move_into_place(tmp_path / "new", tmp_path / "old")
+    assert names(tmp_path) == ["old"] and names(tmp_path / "old") == ["2"]
+
+
+def test_batch_log_survives_a_torn_line(tmp_path):
+    path = tmp_path / "log.jsonl"
+    log = BatchLog(path, ReplayRow)
+    log.append([ReplayRow(question_id="a", completion="1")])
+    whole = path.read_bytes()
+    log.append([ReplayRow(question_id="b", completion="2")])
+    both = path.read_bytes()
+    for length in range(len(whole), len(both)):
+        path.write_bytes(both[:length])
+        assert [rows[0].question_id for rows in BatchLog(path, ReplayRow).batches] == ["a"]
+        assert path.read_bytes() == whole
+
+
+def test_batch_log_stops_at_rows_of_another_kind(tmp_path):
+    path = tmp_path / "log.jsonl"
+    BatchLog(path, ReplayRow).append([ReplayRow(question_id="a", completion="1")])
+    assert BatchLog(path, Flips).batches == []
+
+
+@pytest.mark.parametrize("reference", ["s3://bucket/key", "wandb://a/b:c", "ftp://host/x"])
+def test_schemes_that_cannot_be_read_say_so(reference):
+    with pytest.raises(ChampionError, match="give"):
+        local_path(reference)
+
+
+def test_hub_names_are_told_from_paths(tmp_path):
+    assert local_path("org/model") is None
+    assert local_path("hf://org/model") is None
+    assert local_path("./champion") is not None
+    assert local_path(f"file://{tmp_path}") == tmp_path
