@@ -23,7 +23,9 @@ def test_true_or_unjudged_arithmetic_passes(thought):
     assert false_equation(thought) is None
 
 
-@pytest.mark.parametrize("thought", ["3+4=8", "so 3 - 8 = 5.", "10/3=3.34", "7 / 0 = 0", "6 x 7 = 41", "It is 5. 3+4=8", "so, 3+4=8"])
+@pytest.mark.parametrize(
+    "thought", ["3+4=8", "so 3 - 8 = 5.", "10/3=3.34", "7 / 0 = 0", "6 x 7 = 41", "It is 5. 3+4=8", "so, 3+4=8"]
+)
 def test_false_arithmetic_is_found(thought):
     assert false_equation(thought) is not None
 
