@@ -1,0 +1,273 @@
+"""The training loop: AdamW over packed batches, held-out evaluation, early stop, checkpoints.
+
+AdamW is decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101); the learning rate warms up linearly
+and falls along a half cosine to 0 (Loshchilov and Hutter, 2017, arXiv:1608.03983).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from agent_forge.config import QuietSTaRConfig
+from agent_forge.errors import ForgeError
+from agent_forge.models.adapters import HALF_PRECISION, Trainable
+from agent_forge.models.packing import (
+    IGNORED_LABEL,
+    Batch,
+    Layout,
+    PackedBatch,
+    TrainingExample,
+    collate,
+    packing_efficiency,
+    plan_batches,
+    plan_epochs,
+)
+from agent_forge.models.training_state import Checkpoints, TrainingProgress, TrainingState, Weights
+from agent_forge.records import LossPoint, Record
+
+
+class BakeSettings(Record):
+    """How to bake; the meaning of each field is that of its name in `QuietSTaRConfig`."""
+
+    method: Literal["lora", "full"] = "lora"
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    learning_rate: float = Field(default=1e-5, gt=0)
+    num_epochs: int = Field(default=3, ge=1)
+    pack_length: int = Field(default=1024, ge=2)
+    train_batch_size: int = Field(default=4, ge=1)
+    gradient_accumulation: int = Field(default=1, ge=1)
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    evaluate_every: int = Field(default=25, ge=1)
+    early_stop_patience: int = Field(default=3, ge=1)
+    checkpoint_every: int = Field(default=50, ge=1)
+    gradient_checkpointing: bool = False
+    seed: int = Field(default=0, ge=0)
+
+    @classmethod
+    def of(cls, config: QuietSTaRConfig) -> "BakeSettings":
+        """Take the fields from a configuration."""
+        renamed = {"method": "bake_method", "rank": "lora_rank", "alpha": "lora_alpha", "dropout": "lora_dropout"}
+        return cls.model_validate({name: getattr(config, renamed.get(name, name)) for name in cls.model_fields})
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """One optimizer step done.
+
+    Attributes:
+        step: which, counted from 1.
+        planned_steps: how many there are unless held-out loss stops the bake earlier.
+        tokens: training tokens seen so far, padding left out.
+        loss: mean over the step's supervised tokens, nats.
+        learning_rate: the step was taken with.
+    """
+
+    step: int
+    planned_steps: int
+    tokens: int
+    loss: float
+    learning_rate: float
+
+
+def learning_rate_at(step: int, planned_steps: int, peak: float, warmup_fraction: float) -> float:
+    """Return the learning rate of one step.
+
+    Args:
+        step: counted from 0.
+        planned_steps: of the whole run.
+        peak: reached at the end of the warm-up.
+        warmup_fraction: share of the steps in which the rate rises linearly; it falls to 0 along a half cosine after.
+    """
+    warmup = math.ceil(warmup_fraction * planned_steps)
+    if step < warmup:
+        return peak * ((step + 1) / warmup)
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (planned_steps - warmup)))
+
+
+def summed_loss(model: PreTrainedModel, batch: PackedBatch) -> torch.Tensor:
+    """Return the negative log-likelihood of a batch's targets, in nats, summed in fp32 or better."""
+    logits_BTV: torch.Tensor = model(**batch.inputs(), use_cache=False).logits
+    labels_BT = batch.labels_BT[:, 1:]
+    counts_BT = labels_BT != IGNORED_LABEL
+    logits_NV = logits_BTV[:, :-1][counts_BT]
+    logits_NV = logits_NV.float() if logits_NV.dtype in HALF_PRECISION else logits_NV
+    return functional.cross_entropy(logits_NV, labels_BT[counts_BT], reduction="sum")
+
+
+class Training:
+    """One training run from its first step, or its last checkpoint, to its end.
+
+    Args:
+        model: with everything trainable attached.
+        trainable: what was attached.
+        train: examples to learn from.
+        heldout: examples to stop by.
+        layout: the rows' shape, fitted to the model.
+        settings: how to train.
+        checkpoints: where to continue from and write to.
+        half_precision: whether the plain model is; on CUDA it then trains under bf16 autocast.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        trainable: Trainable,
+        train: Sequence[TrainingExample],
+        heldout: Sequence[TrainingExample],
+        layout: Layout,
+        settings: BakeSettings,
+        checkpoints: Checkpoints,
+        half_precision: bool,
+    ) -> None:
+        self._model, self._trainable, self._settings, self._layout = model, trainable, settings, layout
+        self._train, self._heldout, self._checkpoints = train, heldout, checkpoints
+        lengths = [len(example.input_ids) for example in train]
+        generator = np.random.default_rng(settings.seed)
+        self.plan = plan_epochs(lengths, layout, settings.num_epochs, generator)
+        self._heldout_plan = plan_batches([len(example.input_ids) for example in heldout], layout, generator)
+        self.efficiency = packing_efficiency(self.plan, lengths)
+        self._optimizer = _optimizer(trainable, settings)
+        self._autocast_to_bf16 = model.device.type == "cuda" and half_precision
+        self.warnings: tuple[str, ...] = ()
+        self.progress, self.best = self._begin_or_resume()
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the held-out loss has gone without a gain for too long."""
+        return self.progress.evaluations_without_gain >= self._settings.early_stop_patience
+
+    def run(self, on_progress: Callable[[ProgressEvent], None]) -> None:
+        """Train to the end of the plan or the early stop.
+
+        Args:
+            on_progress: called after every step; what it raises ends the training and reaches the caller.
+
+        Raises:
+            ForgeError: when a loss or gradient is not finite.
+            OutputError: when a checkpoint cannot be written.
+        """
+        while self.progress.step < len(self.plan) and not self.stopped_early:
+            point = self._step()
+            step = point.step
+            if step % self._settings.evaluate_every == 0 or step == len(self.plan):
+                point = self._judge(point)
+            self._update(curve=(*self.progress.curve, point), step=step, tokens=point.tokens)
+            if step % self._settings.checkpoint_every == 0:
+                self._checkpoints.save(self._state())
+            assert point.loss is not None
+            on_progress(ProgressEvent(step, len(self.plan), point.tokens, point.loss, point.learning_rate))
+
+    def heldout_loss(self) -> float:
+        """Return the mean negative log-likelihood of the held-out targets, nats per supervised token."""
+        self._model.eval()
+        total = targets = 0.0
+        with torch.no_grad():
+            for rows in self._heldout_plan:
+                batch = self._collate(self._heldout, rows)
+                with self._autocast():
+                    total += float(summed_loss(self._model, batch))
+                targets += batch.targets
+        return total / targets
+
+    def _begin_or_resume(self) -> tuple[TrainingProgress, Weights]:
+        state, self.warnings = self._checkpoints.latest(self._trainable.parameters)
+        return self._begin() if state is None else self._resume(state)
+
+    def _begin(self) -> tuple[TrainingProgress, Weights]:
+        loss = self._finite(self.heldout_loss(), 0, "held-out loss")
+        point = LossPoint(step=0, tokens=0, learning_rate=0.0, heldout_loss=loss)
+        progress = TrainingProgress(
+            step=0, tokens=0, best_step=0, best_loss=loss, evaluations_without_gain=0, curve=(point,)
+        )
+        return progress, self._trainable.weights()
+
+    def _resume(self, state: TrainingState) -> tuple[TrainingProgress, Weights]:
+        self._trainable.load(state.weights)
+        self._optimizer.load_state_dict(state.optimizer)
+        torch.set_rng_state(state.generators["cpu"])
+        if "cuda" in state.generators and self._model.device.type == "cuda":
+            torch.cuda.set_rng_state(state.generators["cuda"], self._model.device)
+        return state.progress, state.best
+
+    def _state(self) -> TrainingState:
+        generators = {"cpu": torch.get_rng_state()}
+        if self._model.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self._model.device)
+        weights = self._trainable.weights()
+        return TrainingState(self.progress, weights, self.best, self._optimizer.state_dict(), generators)
+
+    def _step(self) -> LossPoint:
+        """Take one optimizer step; the loss is the mean over all supervised tokens of its forward passes."""
+        self._model.train()
+        index, tokens, total = self.progress.step, self.progress.tokens, 0.0
+        targets = sum(self._train[example].targets for rows in self.plan[index] for row in rows for example in row)
+        for rows in self.plan[index]:
+            batch = self._collate(self._train, rows)
+            with self._autocast():
+                loss = summed_loss(self._model, batch) / targets
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+            tokens += batch.tokens
+        rate = self._move(index, total)
+        return LossPoint(step=index + 1, tokens=tokens, learning_rate=rate, loss=total)
+
+    def _move(self, index: int, loss: float) -> float:
+        settings = self._settings
+        rate = learning_rate_at(index, len(self.plan), settings.learning_rate, settings.warmup_fraction)
+        norm = torch.nn.utils.clip_grad_norm_(self._trainable.parameters.values(), settings.max_grad_norm)
+        self._finite(loss, index + 1, "loss")
+        self._finite(float(norm), index + 1, "gradient")
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return rate
+
+    def _judge(self, point: LossPoint) -> LossPoint:
+        loss = self._finite(self.heldout_loss(), point.step, "held-out loss")
+        if loss < self.progress.best_loss:
+            self.best = self._trainable.weights()
+            self._update(best_step=point.step, best_loss=loss, evaluations_without_gain=0)
+        else:
+            self._update(evaluations_without_gain=self.progress.evaluations_without_gain + 1)
+        return point.model_copy(update={"heldout_loss": loss})
+
+    def _finite(self, value: float, step: int, name: str) -> float:
+        if math.isfinite(value):
+            return value
+        raise ForgeError(
+            f"the bake diverged: {name} is {value} after {step} steps; lower learning_rate"
+            f" ({self._settings.learning_rate:g}), raise warmup_fraction, or use dtype float32; nothing was baked"
+        )
+
+    def _update(self, **values: object) -> None:
+        self.progress = self.progress.model_copy(update=values)
+
+    def _collate(self, examples: Sequence[TrainingExample], rows: Batch) -> PackedBatch:
+        chosen = [[examples[index] for index in row] for row in rows]
+        return collate(chosen, self._layout.packed, self._model.dtype, self._model.device)
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(self._model.device.type, dtype=torch.bfloat16, enabled=self._autocast_to_bf16)
+
+
+def _optimizer(trainable: Trainable, settings: BakeSettings) -> torch.optim.AdamW:
+    decayed = [value for name, value in trainable.parameters.items() if name not in trainable.undecayed]
+    undecayed = [value for name, value in trainable.parameters.items() if name in trainable.undecayed]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": undecayed, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)

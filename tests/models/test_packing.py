@@ -1,0 +1,226 @@
+"""Laws of packing: nothing is lost, nothing leaks, and a packed example has the logits it has alone."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_finetune import ARCHITECTURES, CONTEXT, logits_of, random_examples, tiny_model
+
+from agent_forge.errors import InputError
+from agent_forge.models.packed_attention import choose_layout, keeps_examples_apart, maskable_attention
+from agent_forge.models.packing import (
+    IGNORED_LABEL,
+    WINDOW,
+    Layout,
+    TrainingExample,
+    block_causal_mask,
+    collate,
+    pack_rows,
+    packing_efficiency,
+    plan_batches,
+    plan_epochs,
+)
+
+CPU = torch.device("cpu")
+lengths_lists = st.lists(st.integers(2, 32), min_size=1, max_size=60)
+
+
+@given(lengths_lists, st.integers(0, 5))
+def test_every_example_is_in_exactly_one_row_and_rows_fit(lengths, seed):
+    rows = pack_rows(lengths, 32, np.random.default_rng(seed))
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+    assert all(0 < sum(lengths[index] for index in row) <= 32 for row in rows)
+
+
+@given(lengths_lists, st.integers(0, 5))
+def test_no_two_rows_could_be_one_smaller_half(lengths, seed):
+    # Best fit opens a row only when no open one has room: at most one row is half empty or emptier.
+    rows = pack_rows(lengths, 32, np.random.default_rng(seed))
+    assert sum(sum(lengths[index] for index in row) <= 16 for row in rows) <= 1
+
+
+@given(lengths_lists, st.integers(0, 5))
+def test_same_generator_state_gives_the_same_rows(lengths, seed):
+    first, second = (pack_rows(lengths, 32, np.random.default_rng(seed)) for _ in range(2))
+    assert first == second
+
+
+def test_more_examples_than_a_window_are_all_packed():
+    lengths = [2 + index % 30 for index in range(2 * WINDOW + 7)]
+    rows = pack_rows(lengths, 32, np.random.default_rng(0))
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+
+
+def test_epochs_differ_in_order_but_each_covers_everything():
+    lengths = [5, 9, 3, 7, 11, 6, 4, 8] * 4
+    layout = Layout(row_length=16, packed=True, rows_per_batch=2, batches_per_step=3)
+    generator = np.random.default_rng(0)
+    one, two = (plan_epochs(lengths, layout, 1, generator) for _ in range(2))
+    both = plan_epochs(lengths, layout, 2, np.random.default_rng(0))
+    assert both == one + two and one != two
+    for epoch in (one, two):
+        assert sorted(index for step in epoch for batch in step for row in batch for index in row) == list(range(32))
+
+
+def test_steps_hold_as_many_rows_as_the_layout_says():
+    layout = Layout(row_length=8, packed=False, rows_per_batch=2, batches_per_step=3)
+    steps = plan_epochs([8] * 13, layout, 1, np.random.default_rng(0))
+    assert [[len(batch) for batch in step] for step in steps] == [[2, 2, 2], [2, 2, 2], [1]]
+
+
+def test_unpacked_rows_hold_one_example_each():
+    layout = Layout(row_length=32, packed=False, rows_per_batch=4, batches_per_step=1)
+    batches = plan_batches([2, 3, 4, 5, 6], layout, np.random.default_rng(0))
+    assert sorted(row for batch in batches for row in batch) == [(0,), (1,), (2,), (3,), (4,)]
+
+
+@given(lengths_lists)
+def test_packing_never_computes_more_padding_than_one_example_per_row_of_full_length(lengths):
+    layout = Layout(row_length=32, packed=True, rows_per_batch=4, batches_per_step=1)
+    efficiency = packing_efficiency(plan_epochs(lengths, layout, 1, np.random.default_rng(0)), lengths)
+    assert sum(lengths) / (32 * len(lengths)) <= efficiency <= 1
+
+
+def test_many_short_examples_fill_rows():
+    lengths = [int(length) for length in np.random.default_rng(1).integers(20, 200, 500)]
+    layout = Layout(row_length=512, packed=True, rows_per_batch=4, batches_per_step=1)
+    assert packing_efficiency(plan_epochs(lengths, layout, 2, np.random.default_rng(0)), lengths) > 0.95
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_an_example_longer_than_a_row_is_refused_by_length(packed):
+    layout = Layout(row_length=16, packed=packed, rows_per_batch=1, batches_per_step=1)
+    with pytest.raises(InputError, match="example 1 has 17 tokens but a row holds 16"):
+        plan_batches([16, 17, 3], layout, np.random.default_rng(0))
+
+
+def test_an_example_that_teaches_nothing_is_refused():
+    with pytest.raises(InputError, match="supervises none"):
+        TrainingExample((1, 2, 3), (True, False, False))
+    with pytest.raises(InputError, match="3 tokens and 2 supervision flags"):
+        TrainingExample((1, 2, 3), (True, True))
+
+
+def test_tensors_of_a_packed_row():
+    rows = [
+        [TrainingExample((5, 6, 7), (True, False, True)), TrainingExample((8, 9), (True, True))],
+        [TrainingExample((4, 3, 2, 1, 5, 6), (False,) * 3 + (True,) * 3)],
+    ]
+    batch = collate(rows, packed=True, dtype=torch.float32, device=CPU)
+    no = IGNORED_LABEL
+    assert batch.input_ids_BT.tolist() == [[5, 6, 7, 8, 9, 0], [4, 3, 2, 1, 5, 6]]
+    assert batch.labels_BT.tolist() == [[no, no, 7, no, 9, no], [no, no, no, 1, 5, 6]]
+    assert batch.segments_BT.tolist() == [[1, 1, 1, 2, 2, 0], [1] * 6]
+    assert batch.position_ids_BT.tolist() == [[0, 1, 2, 0, 1, 0], [0, 1, 2, 3, 4, 5]]
+    assert (batch.tokens, batch.targets) == (11, 5)
+    assert batch.targets == int((batch.labels_BT != no).sum())
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=6, max_size=6), min_size=1, max_size=3))
+def test_mask_is_causal_within_a_segment_and_closed_between_segments(segments):
+    segments_BT = torch.tensor(segments)
+    mask_B1TT = block_causal_mask(segments_BT, torch.float32)
+    for row, segment in enumerate(segments):
+        for query in range(6):
+            for key in range(6):
+                sees = key <= query and segment[key] == segment[query]
+                assert (mask_B1TT[row, 0, query, key] == 0) == sees
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_mask_is_finite_and_every_query_sees_itself(dtype):
+    mask_B1TT = block_causal_mask(torch.tensor([[1, 1, 2, 0, 0]]), dtype)
+    assert mask_B1TT.dtype == dtype and mask_B1TT.isfinite().all()
+    assert (mask_B1TT[0, 0].diagonal() == 0).all()
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_packed_examples_have_the_logits_they_have_alone(architecture, backend):
+    model = tiny_model(architecture)
+    model.set_attn_implementation(backend)
+    examples = random_examples(5)
+    batch = collate([examples[:3], examples[3:]], packed=True, dtype=model.dtype, device=CPU)
+    with torch.no_grad():
+        logits_BTV = model(**batch.inputs(), use_cache=False).logits
+    assert logits_BTV.isfinite().all()
+    for row, members in enumerate((examples[:3], examples[3:])):
+        start = 0
+        for example in members:
+            packed_TV = logits_BTV[row, start : start + len(example.input_ids)]
+            torch.testing.assert_close(packed_TV, logits_of(model, example.input_ids), atol=1e-5, rtol=0)
+            start += len(example.input_ids)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_changing_one_example_leaves_the_others_untouched(architecture):
+    model = tiny_model(architecture)
+    first, second, third = random_examples(3)
+    changed = TrainingExample(tuple(token - 1 for token in second.input_ids), second.supervised)
+    outputs = []
+    for middle in (second, changed):
+        batch = collate([[first, middle, third]], packed=True, dtype=model.dtype, device=CPU)
+        with torch.no_grad():
+            outputs.append(model(**batch.inputs(), use_cache=False).logits[0])
+    start, end = len(first.input_ids), len(first.input_ids) + len(second.input_ids)
+    torch.testing.assert_close(outputs[0][:start], outputs[1][:start], atol=1e-6, rtol=0)
+    torch.testing.assert_close(outputs[0][end:], outputs[1][end:], atol=1e-6, rtol=0)
+    assert (outputs[0][start:end] - outputs[1][start:end]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_probe_trusts_models_that_take_the_mask(architecture, dtype):
+    assert keeps_examples_apart(tiny_model(architecture, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_probe_sees_through_a_model_that_ignores_the_mask(dtype, monkeypatch):
+    model = tiny_model("llama", dtype=dtype)
+    forward = model.forward
+
+    def forward_with_all_ones(**inputs):
+        return forward(**{**inputs, "attention_mask": torch.ones_like(inputs["input_ids"])})
+
+    monkeypatch.setattr(model, "forward", forward_with_all_ones)
+    assert not keeps_examples_apart(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_probe_sees_through_a_model_that_ignores_absolute_positions(dtype, monkeypatch):
+    model = tiny_model("gpt2", dtype=dtype)
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda **inputs: forward(**{**inputs, "position_ids": None}))
+    assert not keeps_examples_apart(model)
+
+
+def test_a_model_that_cannot_be_packed_gets_one_example_per_row_and_a_warning():
+    wanted = Layout(row_length=48, packed=True, rows_per_batch=4, batches_per_step=2)
+    layout, warnings = choose_layout(tiny_model("mamba"), [5, 9], wanted)
+    assert layout == Layout(row_length=48, packed=False, rows_per_batch=4, batches_per_step=2)
+    assert len(warnings) == 1 and "MambaForCausalLM does not keep packed examples apart" in warnings[0]
+
+
+def test_rows_are_no_longer_than_the_context():
+    wanted = Layout(row_length=1024, packed=True, rows_per_batch=4, batches_per_step=1)
+    layout, warnings = choose_layout(tiny_model("gpt2"), [5], wanted)
+    assert layout.row_length == CONTEXT and layout.packed and not warnings
+
+
+@pytest.mark.parametrize("architecture", ["mistral", "gemma3"])
+def test_an_example_longer_than_the_attention_window_is_not_packed(architecture):
+    wanted = Layout(row_length=48, packed=True, rows_per_batch=4, batches_per_step=1)
+    model = tiny_model(architecture, sliding_window=8)
+    assert choose_layout(model, [8, 3], wanted)[0].packed
+    layout, warnings = choose_layout(model, [9, 3], wanted)
+    assert not layout.packed and "window of 8" in warnings[0]
+
+
+def test_a_backend_without_masks_is_switched_for_the_duration():
+    model = tiny_model("llama")
+    model.set_attn_implementation("flex_attention")
+    with maskable_attention(model) as warnings:
+        assert model.config._attn_implementation == "sdpa"
+        assert "flex_attention" in warnings[0]
+    assert model.config._attn_implementation == "flex_attention"
