@@ -1,0 +1,114 @@
+"""What a stage is given and what it returns; the same for a container and for a run on one machine."""
+
+import resource
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent_forge.config import QuietSTaRConfig
+from agent_forge.records import Cost
+
+
+class Progress(Protocol):
+    """Is told how far a stage has come."""
+
+    def begin(self, what: str, total: int) -> None:
+        """Begin a piece of work of `total` rows or steps."""
+        ...
+
+    def advance(self, done: int, tokens: int) -> None:
+        """Say how many rows or steps are done, and how many tokens that took since the beginning."""
+        ...
+
+
+class Silent:
+    """Progress that nobody sees."""
+
+    def begin(self, what: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, done: int, tokens: int) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Everything a stage may read and write.
+
+    Attributes:
+        config: the whole configuration; a stage reads the fields declared for it.
+        inputs: artifact name -> local paths, several where a fan-out was collected, in no particular order.
+        parameters: small values as text, e.g. `cell`, `champion_digest`.
+        outputs: artifact name -> path to write, a file or a directory; nothing is there yet.
+        scratch: directory that survives a kill of this very stage with these very inputs.
+        models: models already loaded, by path and purpose; only one machine's run keeps it between stages.
+    """
+
+    config: QuietSTaRConfig
+    inputs: Mapping[str, tuple[Path, ...]]
+    parameters: Mapping[str, str]
+    outputs: Mapping[str, Path]
+    scratch: Path
+    progress: Progress = field(default_factory=Silent)
+    models: dict[str, Any] = field(default_factory=dict)
+
+    def input(self, name: str) -> Path:
+        """Return the path of an artifact that there is exactly one of."""
+        (path,) = self.inputs[name]
+        return path
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """What a stage returns besides its files.
+
+    Attributes:
+        cost: what was spent.
+        parameters: small outputs that later tasks branch or fan out on; lists as JSON.
+        metrics: figures for the pipeline's user interface.
+        metadata: artifact name -> what is worth knowing about it at a glance.
+    """
+
+    cost: Cost
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's declaration: its name in the DAG, what it reads and writes, and the function that does it."""
+
+    name: str
+    run: Callable[[StageContext], StageOutcome]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass
+class Meter:
+    """Measures what a stage spends: `with` nothing, just make one at the start and ask for the cost at the end."""
+
+    started: float = field(default_factory=time.monotonic)
+
+    def cost(self, tokens: int = 0, questions: int = 0) -> Cost:
+        """Return wall seconds since the start and the peak resident memory of the process, in bytes."""
+        kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return Cost(
+            seconds=round(time.monotonic() - self.started, 3),
+            tokens=tokens,
+            questions=questions,
+            peak_memory_bytes=kibibytes * 1024,
+            peak_device_memory_bytes=_peak_device_memory(),
+        )
+
+
+def _peak_device_memory() -> int:
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.max_memory_allocated())

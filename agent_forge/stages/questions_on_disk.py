@@ -1,0 +1,31 @@
+"""The question sets as files: one JSON lines file per split and the report of how they came about."""
+
+from pathlib import Path
+
+from agent_forge.errors import QuestionError
+from agent_forge.records import Question, SplitName, SplitReport, read_record, read_rows, rows_text
+from agent_forge.storage.files import write_atomic
+
+SPLIT_REPORT = "splits.json"
+
+
+def write_questions(directory: Path, splits: dict[SplitName, tuple[Question, ...]], report: SplitReport) -> None:
+    """Write the splits and, last, their report."""
+    for name, questions in splits.items():
+        write_atomic(directory / f"{name}.jsonl", rows_text(questions))
+    write_atomic(directory / SPLIT_REPORT, report.model_dump_json(indent=2) + "\n")
+
+
+def read_split(directory: Path, name: SplitName) -> tuple[Question, ...]:
+    """Read one split."""
+    return tuple(read_rows(Question, directory / f"{name}.jsonl", QuestionError))
+
+
+def read_split_report(directory: Path) -> SplitReport:
+    """Read the report of all splits."""
+    return read_record(SplitReport, directory / SPLIT_REPORT, QuestionError)
+
+
+def shard(questions: tuple[Question, ...], index: int, shards: int) -> tuple[Question, ...]:
+    """Return every `shards`-th question from `index` on: shards of equal size whatever the order of difficulty."""
+    return questions[index::shards]
