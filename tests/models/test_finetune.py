@@ -10,6 +10,7 @@ from tiny_finetune import TOKEN_IDS, counting_examples, logits_of, random_exampl
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ForgeError, InputError, OutputError
+from agent_forge.models.adapters import TokenRows
 from agent_forge.models.finetune import BakeSettings, TrainingExample, bake
 from agent_forge.models.training import learning_rate_at
 
@@ -357,3 +358,18 @@ def test_half_precision_models_learn_as_well_and_keep_their_dtype(values, dtype,
     assert math.isclose(report.best_heldout_loss, exact.best_heldout_loss, rel_tol=0.01)
     assert exact.best_heldout_loss < 0.95 * exact.first_heldout_loss
     assert {value.dtype for value in model.parameters()} == {dtype}
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path):
+    # Far below AdamW's epsilon a gradient moves nothing to speak of, although AdamW forgets its scale otherwise.
+    model = tiny_model("llama")
+    before = weights_of(model)
+    model, _ = baked(tmp_path, settings_with(max_grad_norm=1e-14, **FULL), model)
+    for name, value in weights_of(model).items():
+        torch.testing.assert_close(value, before[name], atol=1e-6, rtol=0)
+
+
+def test_a_merge_that_changes_the_loss_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(TokenRows, "merge", lambda rows: None)
+    _, report = baked(tmp_path, settings_with(learning_rate=3e-2))
+    assert any("merging moved the held-out loss" in warning for warning in report.warnings)
