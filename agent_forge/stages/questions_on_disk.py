@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from agent_forge.errors import QuestionError
+from agent_forge.errors import ConfigError, QuestionError
 from agent_forge.records import Question, SplitName, SplitReport, read_record, read_rows, rows_text
 from agent_forge.storage.files import write_atomic
 
@@ -29,3 +29,17 @@ def read_split_report(directory: Path) -> SplitReport:
 def shard(questions: tuple[Question, ...], index: int, shards: int) -> tuple[Question, ...]:
     """Return every `shards`-th question from `index` on: shards of equal size whatever the order of difficulty."""
     return questions[index::shards]
+
+
+def cell_names(rounds: int, shards: int) -> list[str]:
+    """Return the name of every cell: `<round>-<shard>`, counted from 0."""
+    return [f"{round_number}-{shard_number}" for round_number in range(rounds) for shard_number in range(shards)]
+
+
+def parse_cell(name: str) -> tuple[int, int]:
+    """Return round and shard of a cell's name."""
+    try:
+        round_text, shard_text = name.split("-")
+        return int(round_text), int(shard_text)
+    except ValueError as cause:
+        raise ConfigError(f"cell is {name!r}; expected ROUND-SHARD such as 0-0") from cause

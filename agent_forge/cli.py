@@ -1,0 +1,185 @@
+"""The command line. Heavy imports happen inside the commands, so that `--help` is instant."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agent_forge import __version__
+from agent_forge.errors import ForgeError, Interrupted, OutputError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinking into a model, if it helps.")
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="JSON or YAML file of fields.")]
+Assignments = Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE, any field; may be repeated.")]
+VERDICT_CODES = {"bake": 0, "no_bake": 10, "inconclusive": 11}
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"forge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Judge whether thinking helps a language model, and bake it in only when it does."""
+
+
+@app.command("bake-quietstar")
+def bake_quietstar(
+    model: Annotated[str | None, typer.Option(help="Champion: directory, .gguf file or hub name.")] = None,
+    out: Annotated[str | None, typer.Option(help="Run directory.")] = None,
+    eval_dataset: Annotated[str | None, typer.Option(help="arithmetic, gsm8k or FILE.jsonl.")] = None,
+    eval_samples: Annotated[int | None, typer.Option(help="Questions the gate judges on.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
+    json_lines: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Judge a champion; bake, verify and publish it when thinking helps."""
+    from agent_forge.config import load_config, parse_assignment
+
+    arguments: dict[str, object] = dict(parse_assignment(text) for text in assignments or [])
+    named = {
+        "model_path": model,
+        "output_path": out,
+        "eval_dataset": eval_dataset,
+        "eval_samples": eval_samples,
+        "device": device,
+    }
+    arguments |= {name: value for name, value in named.items() if value is not None}
+    settings = load_config(arguments, config, os.environ)
+    from agent_forge.quietstar_baker import QuietSTaRBaker
+
+    try:
+        results = QuietSTaRBaker(settings, resume=resume).run()
+    except KeyboardInterrupt as cause:
+        raise Interrupted(f"interrupted; add --resume to continue in {settings.output_path}") from cause
+    if json_lines:
+        typer.echo(results.model_dump_json())
+        return
+    typer.echo(f"verdict      {results.verdict}" + (f", then {results.verification}" if results.verification else ""))
+    typer.echo(f"why          {results.reason}")
+    typer.echo(f"model        {results.model_path}")
+    typer.echo(f"gate report  {results.report_path}")
+
+
+@app.command()
+def stage(
+    name: Annotated[str, typer.Argument(help="A node of the pipeline, e.g. evaluate-round.")],
+    executor_input: Annotated[str, typer.Option(help="The pipeline's executor input, JSON.")],
+    cost_file: Annotated[Path | None, typer.Option(help="Write here what the stage spent.")] = None,
+) -> None:
+    """Run one stage, as its container does."""
+    from agent_forge.stages.context import Silent
+    from agent_forge.stages.executor import run_executor_input
+    from agent_forge.storage.files import write_atomic
+
+    outcome = run_executor_input(name, executor_input, Silent())
+    if cost_file is not None:
+        write_atomic(cost_file, outcome.cost.model_dump_json())
+
+
+@app.command()
+def gate(
+    results: Annotated[list[Path], typer.Argument(help="JSON lines of result rows.")],
+    out: Annotated[Path, typer.Option(help="Directory for gate.json.")],
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="0 bake, 10 no_bake, 11 inconclusive.")] = False,
+    alpha: Annotated[float, typer.Option(min=1e-6, max=0.499)] = 0.05,
+    min_improvement: Annotated[float, typer.Option(min=0, max=0.999)] = 0.02,
+    non_inferiority_margin: Annotated[float, typer.Option(min=1e-6, max=0.999)] = 0.05,
+    power: Annotated[float, typer.Option(min=0.01, max=0.999)] = 0.8,
+) -> None:
+    """Judge anyone's graded results."""
+    from agent_forge.errors import ResultsError
+    from agent_forge.gate import judge
+    from agent_forge.records import ResultRow, read_rows
+    from agent_forge.storage.files import write_atomic
+
+    rows = [row for path in results for row in read_rows(ResultRow, path, ResultsError)]
+    report = judge(rows, alpha, min_improvement, non_inferiority_margin, power)
+    write_atomic(out / "gate.json", report.model_dump_json(indent=2) + "\n")
+    typer.echo(f"{report.verdict}: {report.reason}")
+    if exit_code:
+        raise typer.Exit(VERDICT_CODES[report.verdict])
+
+
+@app.command("verify-artifact")
+def verify_artifact(directory: Annotated[Path, typer.Argument(help="A published model.")]) -> None:
+    """Recompute every digest in a published model's manifest."""
+    from agent_forge.storage.publish import verify_artifact as check
+
+    manifest = check(directory)
+    typer.echo(f"{len(manifest.files)} files agree with the manifest of bake {manifest.bake_id}")
+
+
+@app.command()
+def config(
+    show: Annotated[bool, typer.Option("--show", help="Print what would be used.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema.")] = False,
+    file: ConfigFile = None,
+    assignments: Assignments = None,
+) -> None:
+    """Print the configuration or its schema."""
+    import json
+
+    import yaml
+
+    from agent_forge.config import QuietSTaRConfig, grouped, load_config, parse_assignment
+    from agent_forge.errors import ConfigError
+
+    if show == schema:
+        raise ConfigError("give --show or --schema")
+    if schema:
+        typer.echo(json.dumps(QuietSTaRConfig.model_json_schema(), indent=2))
+        return
+    arguments = dict(parse_assignment(text) for text in assignments or [])
+    typer.echo(yaml.safe_dump(grouped(load_config(arguments, file, os.environ)), sort_keys=False), nl=False)
+
+
+def main() -> None:
+    """Run the command line; every foreseen error is one line on stderr and its own exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    import click
+
+    try:
+        code: Any = app(standalone_mode=False)
+        return int(code or 0)
+    except ForgeError as error:
+        return _fail(str(error), error.exit_code)
+    except click.exceptions.Exit as error:
+        return int(error.exit_code)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return _fail("interrupted", Interrupted.exit_code)
+    except OSError as error:
+        from agent_forge.storage.files import unwritable
+
+        if (advice := unwritable(error)) is None:
+            raise
+        return _fail(f"cannot write {error.filename or 'output'}: {advice}", OutputError.exit_code)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"forge: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

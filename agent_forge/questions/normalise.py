@@ -1,0 +1,19 @@
+"""The normal form of a question's text: what makes two questions the same, and what n-grams are made of."""
+
+import hashlib
+import re
+import unicodedata
+
+_WORDS = re.compile(r"\w+|[+\-*/=<>^%×÷−±√]")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+
+
+def normalise_words(text: str) -> list[str]:
+    """Return a text's words: NFKC, lower case, punctuation dropped, mathematical operators kept as words."""
+    folded = unicodedata.normalize("NFKC", text).lower().replace("−", "-")
+    return _WORDS.findall(_THOUSANDS.sub("", folded))
+
+
+def question_id(prompt: str) -> str:
+    """Return the first 16 hex characters of the sha256 over the normalised words."""
+    return hashlib.sha256(" ".join(normalise_words(prompt)).encode("utf-8", "surrogatepass")).hexdigest()[:16]

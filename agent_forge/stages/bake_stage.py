@@ -1,0 +1,69 @@
+"""bake: fine-tune the extended model on the traces and save it merged."""
+
+from agent_forge.errors import InputError
+from agent_forge.models.extend import save_model
+from agent_forge.models.finetune import BakeSettings, ProgressEvent, TrainingExample, bake
+from agent_forge.records import BakeReport, ReplayRow, Trace, read_rows
+from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.stages.examples import replay_example, split_heldout, trace_example
+from agent_forge.stages.questions_on_disk import read_split
+from agent_forge.stages.rows import Bench, open_bench
+from agent_forge.storage.files import path_digest, write_atomic
+
+
+def bake_stage(context: StageContext) -> StageOutcome:
+    """Train, then write the baked model and the report of the training."""
+    meter = Meter()
+    bench = open_bench(context, context.input("extended"))
+    train, heldout = _examples(context, bench)
+    settings = BakeSettings.of(context.config)
+    progress = context.progress
+    progress.begin("bake", 0)
+
+    def tell(event: ProgressEvent) -> None:
+        progress.advance(event.step, event.tokens)
+
+    report = bake(
+        bench.loaded.model,
+        train,
+        heldout,
+        settings,
+        context.scratch / "checkpoints",
+        tell,
+        token_ids=bench.prompting.thought_token_ids,
+        key=path_digest(context.input("extended")),
+    )
+    # The model on the shelf is the baked one from here on: no later stage may take it for the extended one.
+    context.models.clear()
+    loaded = bench.loaded
+    save_model(loaded.model, loaded.tokenizer, context.outputs["baked"], loaded.checkpoint_dtype)
+    write_atomic(context.outputs["bake_report"], report.model_dump_json(indent=2) + "\n")
+    return StageOutcome(meter.cost(report.curve[-1].tokens if report.curve else 0), metrics=_metrics(report))
+
+
+def _examples(context: StageContext, bench: Bench) -> tuple[list[TrainingExample], list[TrainingExample]]:
+    config = context.config
+    directories = sorted(context.inputs["traces"])
+    found = [row for path in directories for row in read_rows(Trace, path / "traces.jsonl")]
+    traces = sorted(found, key=lambda trace: (trace.question_id, trace.sample))
+    if len(traces) < config.min_traces:
+        raise InputError(
+            f"only {len(traces)} traces were collected but min_traces is {config.min_traces}; raise bake_samples or "
+            "trace_samples, or see the report for why samples were rejected"
+        )
+    questions = {question.id: question for question in read_split(context.input("questions"), "bake")}
+    held = split_heldout((trace.question_id for trace in traces), config.heldout_fraction)
+    examples: dict[bool, list[TrainingExample]] = {True: [], False: []}
+    for trace in traces:
+        examples[trace.question_id in held].append(trace_example(bench.prompting, questions[trace.question_id], trace))
+    replay = [row for path in directories for row in read_rows(ReplayRow, path / "replay.jsonl")]
+    replay = sorted((row for row in replay if row.question_id not in held), key=lambda row: row.question_id)
+    train = examples[False] + [replay_example(bench.prompting, questions[row.question_id], row) for row in replay]
+    return train, examples[True]
+
+
+def _metrics(report: BakeReport) -> dict[str, float]:
+    return {"steps": float(report.steps), "best_heldout_loss": report.best_heldout_loss}
+
+
+STAGE = Stage("bake", bake_stage, inputs=("extended", "questions", "traces"), outputs=("baked", "bake_report"))

@@ -1,0 +1,61 @@
+"""evaluate-round: one cell, that is one round of one shard of the gate questions, in all three arms.
+
+The pause arm stands still for as many tokens as the same question's thought took in the same round, so that it differs
+from the thought arm in content only.
+"""
+
+from agent_forge.records import Arm, Question, ResultRow, TaskRole, rows_text
+from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.stages.questions_on_disk import parse_cell, read_split, read_split_report, shard
+from agent_forge.stages.rows import Asked, Bench, open_bench, result_row, sample_rows
+from agent_forge.storage.files import write_atomic
+from agent_forge.thoughts import Script, direct_script, elicited_script, pause_script
+
+
+def evaluate_round(context: StageContext) -> StageOutcome:
+    """Sample and grade one cell; writes result rows ordered by arm, then question."""
+    meter = Meter()
+    round_number, shard_number = parse_cell(context.parameters["cell"])
+    questions_dir = context.input("questions")
+    guards = set(read_split_report(questions_dir).guard_tasks)
+    questions = shard(read_split(questions_dir, "gate"), shard_number, context.config.shards)
+    bench = open_bench(context, context.input("extended"))
+    rows = evaluate_arms(context, bench, questions, guards, round_number)
+    write_atomic(context.outputs["results"], rows_text(rows))
+    cost = meter.cost(sum(row.tokens for row in rows), len(questions))
+    return StageOutcome(cost, metrics=_accuracies(rows))
+
+
+def evaluate_arms(
+    context: StageContext, bench: Bench, questions: tuple[Question, ...], guards: set[str], round_number: int
+) -> list[ResultRow]:
+    """Return the rows of all three arms over the same questions."""
+    prompting, rules = bench.prompting, bench.rules
+
+    def ask(arm: Arm, scripts: list[Script]) -> list[ResultRow]:
+        asked = [
+            Asked(question, round_number, arm, script, _role(question, guards))
+            for question, script in zip(questions, scripts, strict=True)
+        ]
+        log = context.scratch / f"{arm}-{round_number}.jsonl"
+        return sample_rows(context, bench, asked, log, ResultRow, result_row)
+
+    count = len(questions)
+    baseline = ask("baseline", [direct_script(prompting.cue_ids)] * count)
+    thought = ask("thought", [elicited_script(rules, prompting.elicit_ids, prompting.cue_ids)] * count)
+    filler = prompting.encode(context.config.pause_text)[0]
+    pause = ask("pause", [pause_script(rules, filler, row.thought_tokens, prompting.cue_ids) for row in thought])
+    return [*baseline, *thought, *pause]
+
+
+def _role(question: Question, guards: set[str]) -> TaskRole:
+    return "guard" if question.task in guards else "target"
+
+
+def _accuracies(rows: list[ResultRow]) -> dict[str, float]:
+    arms = sorted({row.arm for row in rows})
+    of_arm = {arm: [row.correct for row in rows if row.arm == arm] for arm in arms}
+    return {f"{arm}_accuracy": sum(correct) / len(correct) for arm, correct in of_arm.items()}
+
+
+STAGE = Stage("evaluate-round", evaluate_round, inputs=("extended", "questions"), outputs=("results",))

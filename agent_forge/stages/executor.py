@@ -1,0 +1,151 @@
+"""The executor input of Kubeflow Pipelines: what a container is given and what it must write.
+
+The JSON that arrives holds `inputs.parameterValues`, `inputs.artifacts.<name>.artifacts[] {name, uri, metadata}`,
+`outputs.parameters.<name>.outputFile`, `outputs.artifacts.<name>.artifacts[0].uri` and `outputs.outputFile`. An
+artifact lies at its URI with the scheme as a folder. The configuration arrives as the parameter `config`, a JSON text.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent_forge.config import build_config
+from agent_forge.errors import InputError
+from agent_forge.records import first_problem
+from agent_forge.stages.context import Progress, StageContext, StageOutcome
+from agent_forge.stages.registry import find_stage
+from agent_forge.storage.files import write_atomic
+
+_ROOTS = {"minio": "/minio", "s3": "/s3", "gs": "/gcs", "file": ""}
+
+
+class _Loose(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class Artifact(_Loose):
+    """One artifact as the pipeline describes it."""
+
+    name: str = ""
+    uri: str
+    metadata: dict[str, Any] = {}
+
+
+class ArtifactList(_Loose):
+    """The artifacts behind one name; several after a fan-out."""
+
+    artifacts: list[Artifact] = []
+
+
+class OutputParameter(_Loose):
+    """Where an output parameter is written."""
+
+    outputFile: str  # noqa: N815 - the pipeline's own name
+
+
+class ExecutorInputs(_Loose):
+    """What the task was given."""
+
+    parameterValues: dict[str, Any] = {}  # noqa: N815 - the pipeline's own name
+    artifacts: dict[str, ArtifactList] = {}
+
+
+class ExecutorOutputs(_Loose):
+    """Where the task writes."""
+
+    parameters: dict[str, OutputParameter] = {}
+    artifacts: dict[str, ArtifactList] = {}
+    outputFile: str = ""  # noqa: N815 - the pipeline's own name
+
+
+class ExecutorInput(_Loose):
+    """The whole executor input."""
+
+    inputs: ExecutorInputs = ExecutorInputs()
+    outputs: ExecutorOutputs = ExecutorOutputs()
+
+
+def artifact_path(uri: str) -> Path:
+    """Return where an artifact lies: `minio://b/k` is `/minio/b/k`; a plain path is itself."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return Path(uri)
+    if scheme not in _ROOTS:
+        raise InputError(f"artifact {uri}: unknown scheme {scheme}://; expected one of {', '.join(_ROOTS)}")
+    return Path(f"{_ROOTS[scheme]}/{rest}")
+
+
+def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome:
+    """Run one stage as its container does.
+
+    Args:
+        name: stage name.
+        text: the executor input, JSON.
+        progress: is told how far the stage has come.
+
+    Raises:
+        ForgeError: for bad input, or whatever the stage raises.
+    """
+    stage = find_stage(name)
+    given = _parse(text)
+    values = dict(given.inputs.parameterValues)
+    config = build_config(_as_mapping(values.pop("config", {})))
+    scratch = Path(str(values.pop("scratch", "") or tempfile.mkdtemp(prefix=f"forge-{name}-")))
+    context = StageContext(
+        config=config,
+        inputs={
+            key: tuple(artifact_path(artifact.uri) for artifact in listed.artifacts)
+            for key, listed in given.inputs.artifacts.items()
+        },
+        parameters={key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()},
+        outputs={key: artifact_path(listed.artifacts[0].uri) for key, listed in given.outputs.artifacts.items()},
+        scratch=scratch,
+        progress=progress,
+    )
+    _require(stage.name, "input", stage.inputs, context.inputs)
+    _require(stage.name, "output", stage.outputs, context.outputs)
+    outcome = stage.run(context)
+    write_outcome(given.outputs, outcome)
+    return outcome
+
+
+def write_outcome(outputs: ExecutorOutputs, outcome: StageOutcome) -> None:
+    """Write output parameters to their files, and metrics and metadata to the executor output."""
+    for key, parameter in outputs.parameters.items():
+        if key in outcome.parameters:
+            write_atomic(Path(parameter.outputFile), outcome.parameters[key])
+    described: dict[str, Any] = {}
+    for key, listed in outputs.artifacts.items():
+        metadata = dict(outcome.metrics) if key == "metrics" else dict(outcome.metadata.get(key, {}))
+        if metadata:
+            artifact = listed.artifacts[0]
+            described[key] = {"artifacts": [{"name": artifact.name, "uri": artifact.uri, "metadata": metadata}]}
+    if outputs.outputFile:
+        write_atomic(Path(outputs.outputFile), json.dumps({"artifacts": described}))
+
+
+def _parse(text: str) -> ExecutorInput:
+    try:
+        return ExecutorInput.model_validate_json(text)
+    except ValidationError as cause:
+        raise InputError(f"--executor-input is not an executor input: {first_problem(cause)}") from cause
+
+
+def _as_mapping(value: object) -> Mapping[str, object]:
+    try:
+        content = json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError as cause:
+        raise InputError(f"parameter config is not JSON: {cause}") from cause
+    if not isinstance(content, dict):
+        raise InputError(f"parameter config holds a {type(content).__name__}; a JSON object of fields is expected")
+    return content
+
+
+def _require(stage: str, side: str, names: tuple[str, ...], given: Mapping[str, object]) -> None:
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise InputError(f"stage {stage}: {side} artifact {missing[0]} is missing from the executor input")

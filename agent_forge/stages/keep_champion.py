@@ -1,0 +1,44 @@
+"""keep-champion: nothing is published; say why, and keep a rejected bake aside under a name that says so."""
+
+from pathlib import Path
+
+from agent_forge.records import ChampionRecord, GateReport, Record, VerificationReport, read_record
+from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.storage.files import write_atomic
+from agent_forge.storage.publish import keep_rejected
+
+
+class Decision(Record):
+    """Why the champion stays as it is."""
+
+    bake_id: str
+    champion_digest: str
+    gate_verdict: str
+    verification_verdict: str | None
+    reason: str
+    rejected_model: str | None
+
+
+def keep_champion(context: StageContext) -> StageOutcome:
+    """Record the reason; with a verification report, keep the rejected model aside."""
+    meter = Meter()
+    champion = read_record(ChampionRecord, context.input("champion"))
+    gate = read_record(GateReport, context.input("gate"))
+    verification, aside = None, None
+    if context.inputs.get("verification"):
+        verification = read_record(VerificationReport, context.input("verification"))
+        root = Path(context.config.output_path)
+        aside = str(keep_rejected(context.input("baked"), verification, root, champion.bake_id))
+    decision = Decision(
+        bake_id=champion.bake_id,
+        champion_digest=champion.digest,
+        gate_verdict=gate.verdict,
+        verification_verdict=verification.verdict if verification else None,
+        reason=verification.reason if verification else gate.reason,
+        rejected_model=aside,
+    )
+    write_atomic(context.outputs["decision"], decision.model_dump_json(indent=2) + "\n")
+    return StageOutcome(meter.cost(), parameters={"reason": decision.reason})
+
+
+STAGE = Stage("keep-champion", keep_champion, inputs=("champion", "gate"), outputs=("decision",))

@@ -1,0 +1,47 @@
+"""load-and-extend: the champion plus the two thought tokens, saved."""
+
+from pathlib import Path
+
+from agent_forge.models.extend import extend, save_extended
+from agent_forge.models.load import load_champion
+from agent_forge.records import ChampionRecord, ExtensionRecord, read_record
+from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.storage.files import write_atomic
+
+
+def load_and_extend(context: StageContext) -> StageOutcome:
+    """Load the champion, add the tokens, save the extended model and what was done to it."""
+    meter = Meter()
+    config = context.config
+    champion = read_record(ChampionRecord, context.input("champion"))
+    loaded = load_champion(champion.path, config.device, config.dtype, config.attention)
+    extended = extend(
+        loaded,
+        config.start_thought_token,
+        config.end_thought_token,
+        config.thought_token_init,
+        config.pad_vocabulary_to,
+    )
+    save_extended(extended, context.outputs["extended"], loaded.checkpoint_dtype)
+    parameters = sum(weight.numel() for weight in extended.model.parameters())
+    start_id, end_id = extended.ids
+    record = ExtensionRecord(
+        architecture=type(extended.model).__name__,
+        parameters=parameters,
+        dtype=str(loaded.checkpoint_dtype).removeprefix("torch."),
+        old_vocabulary=extended.old_vocabulary,
+        new_vocabulary=extended.new_vocabulary,
+        start_thought_id=start_id,
+        end_thought_id=end_id,
+        recognised=extended.recognised,
+        tied_embeddings=extended.tied,
+        largest_logit_change=extended.largest_logit_change,
+        context_length=loaded.context_length,
+        warnings=loaded.warnings,
+    )
+    write_atomic(context.outputs["extension"], record.model_dump_json(indent=2) + "\n")
+    metadata = {"extended": {"base": Path(champion.uri).name, "champion_digest": champion.digest}}
+    return StageOutcome(meter.cost(), metadata=metadata)
+
+
+STAGE = Stage("load-and-extend", load_and_extend, inputs=("champion",), outputs=("extended", "extension"))

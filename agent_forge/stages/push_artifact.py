@@ -1,0 +1,63 @@
+"""push-artifact: publish a verified model with the manifest that makes it real."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent_forge.config import result_values
+from agent_forge.errors import CheckFailed
+from agent_forge.records import (
+    BakeReport,
+    ChampionRecord,
+    GateReport,
+    Manifest,
+    VerificationReport,
+    read_record,
+)
+from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.stages.questions_on_disk import read_split_report
+from agent_forge.storage.code import code_record, hardware, package_versions
+from agent_forge.storage.files import list_files, path_digest, write_atomic
+from agent_forge.storage.publish import publish
+
+
+def push_artifact(context: StageContext) -> StageOutcome:
+    """Publish; refuses a model whose reports do not say bake and publish, whoever asks."""
+    meter = Meter()
+    manifest = build_manifest(context)
+    if manifest.gate.verdict != "bake" or manifest.verification.verdict != "publish":
+        raise CheckFailed(
+            f"not published: the gate says {manifest.gate.verdict}, verification {manifest.verification.verdict}"
+        )
+    path = publish(context.input("baked"), manifest, Path(context.config.output_path))
+    write_atomic(context.outputs["manifest"], path.read_text(encoding="utf-8"))
+    return StageOutcome(meter.cost(), parameters={"model_path": str(path.parent), "manifest_path": str(path)})
+
+
+def build_manifest(context: StageContext) -> Manifest:
+    """Gather what the run knows of the baked model."""
+    champion = read_record(ChampionRecord, context.input("champion"))
+    return Manifest(
+        bake_id=champion.bake_id,
+        champion=champion,
+        config=result_values(context.config),
+        code=code_record(),
+        image=os.environ.get("FORGE_IMAGE"),
+        packages=package_versions(),
+        hardware=hardware(),
+        question_digests=read_split_report(context.input("questions")).digests,
+        gate=read_record(GateReport, context.input("gate")),
+        traces_sha256=",".join(sorted(path_digest(path) for path in context.inputs["traces"])),
+        bake=read_record(BakeReport, context.input("bake_report")),
+        verification=read_record(VerificationReport, context.input("verification")),
+        files=list_files(context.input("baked")),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+STAGE = Stage(
+    "push-artifact",
+    push_artifact,
+    inputs=("champion", "questions", "gate", "traces", "baked", "bake_report", "verification"),
+    outputs=("manifest",),
+)

@@ -1,0 +1,160 @@
+"""Sampling and grading rows in batches that survive a kill; what evaluate, collect and verify share."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from agent_forge.answers import grade
+from agent_forge.config import QuietSTaRConfig
+from agent_forge.errors import ConfigError
+from agent_forge.models.load import LoadedModel, load_champion
+from agent_forge.models.prompting import Prompting
+from agent_forge.models.sample import Decoding, Request, Sampled, TransformersSampler, plan_batches
+from agent_forge.records import Arm, Question, ResultRow, TaskRole
+from agent_forge.stages.context import StageContext
+from agent_forge.storage.batchlog import BatchLog
+from agent_forge.thoughts import Script, ThoughtRules
+
+R = TypeVar("R", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A loaded model with everything needed to put questions to it."""
+
+    loaded: LoadedModel
+    prompting: Prompting
+    rules: ThoughtRules
+    sampler: TransformersSampler
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One row to be sampled: which question, in which round and arm, and what the model is made to do."""
+
+    question: Question
+    round: int
+    arm: Arm
+    script: Script
+    role: TaskRole = "target"
+    sample: int = 0
+
+    def seed(self, root: int) -> int:
+        """Return the row's own seed, 48 bits: a function of what the row is, not of where it is computed."""
+        text = f"{root}/{self.round}/{self.arm}/{self.question.id}/{self.sample}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def open_bench(context: StageContext, model: Path, temperature: float | None = None) -> Bench:
+    """Load a model, or take it from the run's shelf, and prepare a sampler for it.
+
+    Args:
+        context: of the running stage.
+        model: directory of an extended or baked model.
+        temperature: instead of the configured one.
+    """
+    config = context.config
+    shelf_key = str(model.resolve())
+    if shelf_key not in context.models:
+        context.models.clear()
+        context.models[shelf_key] = load_champion(str(model), config.device, config.dtype, config.attention)
+    loaded: LoadedModel = context.models[shelf_key]
+    prompting = Prompting.of(config, loaded.tokenizer)
+    rules = _rules(config, prompting, loaded)
+    decoding = Decoding(config.temperature if temperature is None else temperature, config.top_p, config.top_k)
+    sampler = TransformersSampler(loaded.model, prompting, rules, decoding, loaded.context_length)
+    return Bench(loaded, prompting, rules, sampler)
+
+
+def sample_rows(
+    context: StageContext,
+    bench: Bench,
+    asked: Sequence[Asked],
+    log: Path,
+    kind: type[R],
+    make: Callable[[Asked, int, Sampled], R],
+) -> list[R]:
+    """Sample rows batch after batch, continuing where `log` ends.
+
+    Args:
+        context: of the running stage.
+        bench: the model and its sampler.
+        asked: the rows.
+        log: file that keeps finished batches.
+        kind: type of the record that each row becomes.
+        make: makes the record from the row, its seed and its sample.
+
+    Returns:
+        One record per row, in the order asked.
+    """
+    requests = [Request(bench.prompting.prompt_ids(a.question), a.script, a.seed(context.config.seed)) for a in asked]
+    bench.sampler.check_fits(requests)
+    batches = plan_batches(requests, context.config.batch_size)
+    done = BatchLog(log, kind)
+    context.progress.begin(log.stem, len(asked))
+    tokens = 0
+    for indices in batches[len(done.batches) :]:
+        samples = bench.sampler.sample([requests[k] for k in indices], len(indices))
+        done.append([make(asked[k], requests[k].seed, s) for k, s in zip(indices, samples, strict=True)])
+        tokens += sum(sample.tokens for sample in samples)
+        context.progress.advance(sum(map(len, done.batches)), tokens)
+    order = [k for indices in batches for k in indices]
+    records = [record for batch in done.batches for record in batch]
+    return [record for _, record in sorted(zip(order, records, strict=True), key=lambda pair: pair[0])]
+
+
+def result_row(asked: Asked, seed: int, sampled: Sampled) -> ResultRow:
+    """Grade one sample; an answer that was cut off is wrong whatever it says."""
+    question = asked.question
+    judged = grade(question.kind, sampled.completion, question.reference)
+    return ResultRow.model_validate(
+        {
+            "question_id": question.id,
+            "round": asked.round,
+            "arm": asked.arm,
+            "seed": seed,
+            "correct": judged.correct and not sampled.truncated,
+            "extracted": judged.extracted,
+            "completion": sampled.completion,
+            "tokens": sampled.tokens,
+            "thought_tokens": sampled.thought_tokens,
+            "truncated": sampled.truncated,
+            "task": question.task,
+            "role": asked.role,
+            "thought": sampled.thought,
+            "well_formed": sampled.well_formed,
+        }
+    )
+
+
+def _rules(config: QuietSTaRConfig, prompting: Prompting, loaded: LoadedModel) -> ThoughtRules:
+    start, end = prompting.thought_token_ids
+    limit = loaded.context_length
+    if limit is not None and config.max_thought_length + config.max_answer_tokens >= limit:
+        raise ConfigError(
+            f"max_thought_length {config.max_thought_length} and max_answer_tokens {config.max_answer_tokens} "
+            f"do not fit in the model's context of {limit} tokens; lower them"
+        )
+    return ThoughtRules(
+        start_id=start,
+        end_id=end,
+        eos_ids=_eos_ids(loaded.model, loaded.tokenizer),
+        max_thought_length=config.max_thought_length,
+        max_answer_tokens=config.max_answer_tokens,
+        max_thoughts=1 if config.thought_placement == "start" else config.max_thoughts,
+        placement=config.thought_placement,
+        probability=config.thought_probability,
+        answer_stops=prompting.answer_stops,
+        thought_stops=config.thought_stop,
+    )
+
+
+def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Return every id that ends a sequence: chat models often name several in generation_config."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    several = named if isinstance(named, list) else [named]
+    return frozenset(int(token) for token in [*several, tokenizer.eos_token_id] if token is not None)

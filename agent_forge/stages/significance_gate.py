@@ -1,0 +1,38 @@
+"""significance-gate: every cell's rows in, the verdict out."""
+
+from agent_forge.gate import judge
+from agent_forge.records import GateReport, ResultRow, read_rows
+from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.storage.files import write_atomic
+
+
+def significance_gate(context: StageContext) -> StageOutcome:
+    """Judge all rows together; cells arrive in no particular order and are told apart by their rows."""
+    meter = Meter()
+    config = context.config
+    rows = [row for path in sorted(context.inputs["results"]) for row in read_rows(ResultRow, path)]
+    report = judge(
+        rows,
+        alpha=config.alpha,
+        min_improvement=config.min_improvement,
+        non_inferiority_margin=config.non_inferiority_margin,
+        power=config.power,
+    )
+    write_atomic(context.outputs["gate"], report.model_dump_json(indent=2) + "\n")
+    cost = meter.cost(questions=report.questions)
+    return StageOutcome(cost, parameters={"verdict": report.verdict}, metrics=_metrics(report))
+
+
+def _metrics(report: GateReport) -> dict[str, float]:
+    figures = {
+        "baseline_accuracy": report.baseline_accuracy,
+        "thought_accuracy": report.thought_accuracy,
+        "difference": report.difference,
+        "p_value": report.p_value,
+    }
+    if report.pause_accuracy is not None:
+        figures["pause_accuracy"] = report.pause_accuracy
+    return figures
+
+
+STAGE = Stage("significance-gate", significance_gate, inputs=("results",), outputs=("gate",))
