@@ -1,0 +1,56 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def forge(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "agent_forge.cli", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def write_rows(path, accurate):
+    rows = [
+        {"question_id": str(q), "round": 0, "arm": arm, "correct": arm == accurate, "completion": f"{arm}{q}"}
+        for q in range(60)
+        for arm in ("baseline", "thought")
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(("accurate", "code"), [("thought", 0), ("baseline", 10)])
+def test_gate_exit_code_follows_the_verdict(tmp_path, accurate, code):
+    done = forge("gate", write_rows(tmp_path / "r.jsonl", accurate), "--out", tmp_path, "--exit-code")
+    assert done.returncode == code, done.stderr
+    assert json.loads((tmp_path / "gate.json").read_text())["questions"] == 60
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; from agent_forge import cli; from typer.testing import CliRunner;"
+        "assert CliRunner().invoke(cli.app, ['--help']).exit_code == 0; assert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["bake-quietstar", "--model", "./none", "--out", "{tmp}/run", "--eval-dataset", "arithmetic"],
+        ["bake-quietstar", "--out", "{tmp}/run"],
+        ["bake-quietstar", "--model", "x", "--out", "{tmp}/run", "--set", "alfa=0.1"],
+        ["bake-quietstar", "--model", "x", "--out", "{tmp}/run", "--nonsense"],
+        ["gate", "{tmp}/none.jsonl", "--out", "{tmp}"],
+        ["stage", "no-such-stage", "--executor-input", "{{}}"],
+        ["config"],
+        ["verify-artifact", "{tmp}"],
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments):
+    done = forge(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("forge: ")
+    assert list(tmp_path.iterdir()) == []

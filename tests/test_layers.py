@@ -1,0 +1,34 @@
+"""Imports go only down the list of layers."""
+
+import ast
+from pathlib import Path
+
+import agent_forge
+
+ROOT = Path(agent_forge.__file__).parent
+LAYERS = (
+    ("errors", "config", "records"),
+    (
+        *("questions", "answers", "thoughts", "traces", "statistics", "observations", "comparison", "gate"),
+        *("verification", "simulation", "calibration"),
+    ),
+    ("models", "storage", "tracking"),
+    ("stages", "run_directory"),
+    ("quietstar_baker", "cli", "report", "demo"),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def imported(path: Path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("agent_forge."):
+            yield node.module.split(".")[1]
+
+
+def test_every_import_goes_down():
+    wrong = []
+    for path in sorted(ROOT.rglob("*.py")):
+        name = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        if name != "__init__":
+            wrong += [f"{path.name} imports {other}" for other in imported(path) if LEVEL[other] > LEVEL[name]]
+    assert wrong == []
