@@ -29,7 +29,7 @@ CONVOLUTION_BUDGET = 2_000_000_000
 POSITION_COST = 20
 # Terms this far below the largest are left out: they are beyond any p-value worth telling apart.
 SMALLEST_TERM = 1e-300
-# Integers stay below this, so that squares summed over millions of questions fit 64 bits.
+# Differences finer than a millionth are rounded to it: only very uneven rounds have finer ones.
 LARGEST_SCALE = 1_000_000
 # Planning stops here: a gain that needs more questions is not worth finding.
 MOST_QUESTIONS = 1_000_000
@@ -37,11 +37,12 @@ MOST_QUESTIONS = 1_000_000
 
 @dataclass(frozen=True)
 class Summary:
-    """Number of questions, mean difference and standard deviation (n - 1) of the differences, as fractions."""
+    """Differences as fractions: their number, mean, standard deviation (n - 1) and skewness (0 without spread)."""
 
     questions: int
     mean: float
     deviation: float
+    skewness: float = 0.0
 
 
 def sign_flip_p(differences_N: IntArray) -> float:
@@ -87,18 +88,21 @@ def summarise(differences_N: IntArray, scale: int) -> Summary:
     """Summarise differences given as integers over `scale`.
 
     Raises:
-        ResultsError: with fewer than two questions, or integers too large to square exactly.
+        ResultsError: with fewer than two questions.
     """
     questions = len(differences_N)
     if questions < 2:
         raise ResultsError(f"{questions} question(s): a spread needs at least 2")
-    if scale > LARGEST_SCALE or int(np.abs(differences_N).max()) > LARGEST_SCALE:
-        raise ResultsError(f"scale {scale}: differences must be integers up to {LARGEST_SCALE}; round them first")
-    total = int(differences_N.sum())
-    # Integer arithmetic up to the square root: exactly zero when, and only when, all differences are equal.
-    sum_of_squares = questions * int(np.dot(differences_N, differences_N)) - total * total
-    variance = sum_of_squares / (questions * (questions - 1) * scale * scale)
-    return Summary(questions, total / (questions * scale), math.sqrt(variance))
+    # Integers up to the roots: the deviation is zero only when all differences are equal, and the scale cancels.
+    n, first, second, third = questions, *(_power_sum(differences_N, exponent) for exponent in (1, 2, 3))
+    second_moment = n * second - first**2
+    third_moment = n**2 * third - 3 * n * first * second + 2 * first**3
+    return Summary(
+        questions=n,
+        mean=first / (n * scale),
+        deviation=math.sqrt(second_moment / (n * (n - 1) * scale**2)),
+        skewness=math.copysign(math.sqrt(third_moment**2 / second_moment**3), third_moment) if second_moment else 0.0,
+    )
 
 
 def t_interval(summary: Summary, alpha: float) -> tuple[float, float]:
@@ -107,16 +111,26 @@ def t_interval(summary: Summary, alpha: float) -> tuple[float, float]:
     Mean +- t * deviation / sqrt(n) with n - 1 degrees of freedom: averaging each question over its rounds first is
     the clustered standard error for equal clusters (Miller, Adding error bars to evals, 2024, section 2.2).
 
-    When all questions have the same difference the spread is zero but the knowledge is not perfect: n questions
-    without an exception leave room for a share of exceptions up to the Clopper-Pearson bound for 0 of n, each as far
-    off as a difference can be. The interval is then mean - share * (1 + mean) to mean + share * (1 - mean).
+    When all questions have the same difference, n questions without an exception leave room for a share of exceptions
+    up to the Clopper-Pearson bound for 0 of n, each as far off as a difference can be: the interval is then
+    mean - share * (1 + mean) to mean + share * (1 - mean).
     """
-    return _lower(summary, alpha / 2), -_lower(_mirrored(summary), alpha / 2)
+    mirrored = Summary(summary.questions, -summary.mean, summary.deviation)
+    return _lower(summary, alpha / 2), -_lower(mirrored, alpha / 2)
 
 
 def lower_bound(summary: Summary, alpha: float) -> float:
-    """Return the one-sided lower bound of the mean difference at level 1 - alpha; see `t_interval`."""
-    return _lower(summary, alpha)
+    """Return the one-sided lower bound of the mean difference at level 1 - alpha, within [-1, 1].
+
+    The bound of `t_interval`, moved further down where the differences are skewed to the left. Losses that are rare
+    and not offset by gains fool the t bound: with 100 questions in one greedy round, a task that truly loses 5 points
+    looks safe by a 5-point margin 13 % of the time instead of 5 %. The first term of the t statistic's Edgeworth
+    expansion, skewness * deviation * (1 + 2 t^2) / (6 n), brings that to 4 % (Johnson, Modified t tests and confidence
+    intervals for asymmetrical populations, JASA 73, 1978; Hall, JRSS B 54, 1992). It is never used to raise the bound.
+    """
+    t = _t_quantile(summary.questions - 1, 1 - alpha)
+    correction = summary.skewness * summary.deviation * (1 + 2 * t * t) / (6 * summary.questions)
+    return max(_lower(summary, alpha) + min(correction, 0.0), -1.0)
 
 
 def clopper_pearson(successes: int, trials: int, alpha: float) -> tuple[float, float]:
@@ -205,15 +219,16 @@ def questions_needed_without_spread(effect: float, mean: float, alpha: float) ->
     return needed if needed <= MOST_QUESTIONS else None
 
 
+def _power_sum(differences_N: IntArray, exponent: int) -> int:
+    values_K, counts_K = np.unique(differences_N, return_counts=True)
+    return sum(count * value**exponent for value, count in zip(values_K.tolist(), counts_K.tolist(), strict=True))
+
+
 def _lower(summary: Summary, level: float) -> float:
     if summary.deviation == 0:
         return summary.mean - _unseen_share(summary.questions, level) * (1 + summary.mean)
     error = summary.deviation / math.sqrt(summary.questions)
     return max(summary.mean - _t_quantile(summary.questions - 1, 1 - level) * error, -1.0)
-
-
-def _mirrored(summary: Summary) -> Summary:
-    return Summary(summary.questions, -summary.mean, summary.deviation)
 
 
 def _unseen_share(questions: int, level: float) -> float:
