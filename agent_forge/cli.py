@@ -151,18 +151,14 @@ def main() -> None:
 
 
 def _run() -> int:
-    import click
-
     try:
         code: Any = app(standalone_mode=False)
         return int(code or 0)
     except ForgeError as error:
         return _fail(str(error), error.exit_code)
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return int(error.exit_code)
-    except click.ClickException as error:
-        return _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", Interrupted.exit_code)
     except OSError as error:
         from agent_forge.storage.files import unwritable
@@ -170,6 +166,12 @@ def _run() -> int:
         if (advice := unwritable(error)) is None:
             raise
         return _fail(f"cannot write {error.filename or 'output'}: {advice}", OutputError.exit_code)
+    except Exception as error:
+        # Depending on its version typer raises click's usage errors or those of a copy of click that it carries.
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            raise
+        return _fail(usage(), 2)
 
 
 def _fail(message: str, code: int) -> int:
