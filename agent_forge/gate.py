@@ -46,6 +46,7 @@ from agent_forge.comparison import (
     detectable_effect,
     doubtful_tasks,
     harmed_tasks,
+    has_room,
     pooled_sample,
     target_questions_needed,
     task_samples,
@@ -193,8 +194,8 @@ def _finding(comparisons: Sequence[TaskComparison], criteria: Criteria) -> str:
     if accepts(comparisons, criteria):
         improved = _names(task for task in comparisons if task.role == "target" and task.passed)
         return f"a significant and worthwhile gain on {improved}, and no task lost {margin} or more"
-    if harmed := harmed_tasks(comparisons, criteria):
-        return f"but {_names(harmed)} lost more than the {margin} allowed"
+    if has_room(comparisons, criteria):
+        return f"but {_names(harmed_tasks(comparisons, criteria))} lost more than the {margin} allowed"
     return f"which leaves no room for a gain of {_points(criteria.min_improvement)}"
 
 
