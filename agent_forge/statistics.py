@@ -109,7 +109,7 @@ def t_interval(summary: Summary, alpha: float) -> tuple[float, float]:
     """Return the two-sided 1 - alpha interval of the mean difference, clustered by question, within [-1, 1].
 
     Mean +- t * deviation / sqrt(n) with n - 1 degrees of freedom: averaging each question over its rounds first is
-    the clustered standard error for equal clusters (Miller, Adding error bars to evals, 2024, section 2.2).
+    the clustered standard error for equal clusters (Miller, Adding error bars to evals, 2024).
 
     When all questions have the same difference, n questions without an exception leave room for a share of exceptions
     up to the Clopper-Pearson bound for 0 of n, each as far off as a difference can be: the interval is then

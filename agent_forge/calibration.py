@@ -1,0 +1,233 @@
+"""Does the gate keep its promise, and how many questions should one buy?
+
+    calibrate(np.random.default_rng(0), criteria, experiments=1000, questions=100, rounds=3)     # by simulation
+    plan(effect=0.05, power=0.8)                                                                 # by formula
+
+Simulated experiments (`agent_forge.simulation` tells their model) go through the very functions that judge real
+results (`agent_forge.comparison`).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from agent_forge.comparison import Criteria, TaskSample, compare_tasks, decide
+from agent_forge.errors import ConfigError
+from agent_forge.records import GATE_ARMS, GateVerdict, Record
+from agent_forge.simulation import SCENARIOS, Experiments, Scenario, draw_experiments, question_deviation
+from agent_forge.statistics import MOST_QUESTIONS, FloatArray, clopper_pearson, questions_needed
+
+# Completions simulated at once: a few tens of megabytes.
+CHUNK = 1_000_000
+
+
+class ScenarioCalibration(Record):
+    """How often the gate and the usual shortcut find a gain in one scenario; intervals are 95 % Clopper-Pearson.
+
+    Attributes:
+        scenario: how rounds come about.
+        false_bake_rate: share of `bake` verdicts between equal arms.
+        false_bake_interval: its interval.
+        bake_rate: share of `bake` verdicts when the thought arm is better by `effect`: the power.
+        bake_interval: its interval.
+        no_bake_rate: share of `no_bake` verdicts when the thought arm is better by `effect`: gains given up wrongly.
+        round_means_false_rate: how often a one-sided t-test over the round means calls equal arms different.
+    """
+
+    scenario: Scenario
+    false_bake_rate: float
+    false_bake_interval: tuple[float, float]
+    bake_rate: float
+    bake_interval: tuple[float, float]
+    no_bake_rate: float
+    round_means_false_rate: float
+
+
+class CalibrationReport(Record):
+    """What `calibrate` measured."""
+
+    schema_version: Literal[1] = 1
+    experiments: int
+    questions: int
+    rounds: int
+    effect: float
+    alpha: float
+    min_improvement: float
+    scenarios: tuple[ScenarioCalibration, ...]
+
+
+class PlanOption(Record):
+    """How many questions are needed with so many rounds; completions count all arms of the gate."""
+
+    rounds: int
+    questions: int
+    completions: int
+
+
+class PlanReport(Record):
+    """What `plan` recommends: `cheapest` has the fewest completions, `options` come by ascending rounds."""
+
+    schema_version: Literal[1] = 1
+    effect: float
+    power: float
+    alpha: float
+    min_improvement: float
+    options: tuple[PlanOption, ...]
+    cheapest: PlanOption
+
+
+def simulated_verdicts(experiments: Experiments, criteria: Criteria) -> Iterator[GateVerdict]:
+    """Yield the gate's verdict on every experiment, as one target task without guards."""
+    rounds = experiments.baseline_BNR.shape[2]
+    differences_BN = experiments.thought_BNR.sum(axis=2) - experiments.baseline_BNR.sum(axis=2)
+    baseline_B = experiments.baseline_BNR.mean(axis=(1, 2))
+    thought_B = experiments.thought_BNR.mean(axis=(1, 2))
+    for differences_N, baseline, thought in zip(differences_BN, baseline_B, thought_B, strict=True):
+        sample = TaskSample("simulated", "target", differences_N, rounds, float(baseline), float(thought))
+        yield decide(compare_tasks([sample], criteria), criteria)
+
+
+def round_means_p(experiments: Experiments) -> FloatArray:
+    """Return what the usual shortcut would report: a paired one-sided t-test over the means of the rounds.
+
+    It takes rounds for the unit although they share their questions, and needs none of the rounds to differ: identical
+    rounds have no spread, so that any gain, however small, counts as certain.
+
+    Returns:
+        `p_B`, one p per experiment; 0.5 where the means are equal without spread, and with a single round.
+    """
+    gains_BR = experiments.thought_BNR.mean(axis=1) - experiments.baseline_BNR.mean(axis=1)
+    rounds = gains_BR.shape[1]
+    if rounds == 1:
+        return np.full(len(gains_BR), 0.5)
+    mean_B, error_B = gains_BR.mean(axis=1), gains_BR.std(axis=1, ddof=1) / math.sqrt(rounds)
+    certain_B = np.where(mean_B > 0, 0.0, np.where(mean_B < 0, 1.0, 0.5))
+    # Rounding leaves about 1e-17 between identical rounds; a real difference is at least one answer.
+    spread_B = error_B > 1e-12
+    statistic_B = np.divide(mean_B, error_B, out=np.zeros_like(mean_B), where=spread_B)
+    p_B: FloatArray = np.where(spread_B, special.stdtr(rounds - 1, -statistic_B), certain_B)
+    return p_B
+
+
+def calibrate(
+    generator: np.random.Generator,
+    criteria: Criteria,
+    experiments: int = 1000,
+    questions: int = 100,
+    rounds: int = 3,
+    effect: float = 0.05,
+) -> CalibrationReport:
+    """Measure the gate's false-bake rate between equal arms and its power for a gain, in every scenario.
+
+    Args:
+        generator: source of randomness; the report is a function of its state and the other arguments.
+        criteria: what the gate asks for.
+        experiments: experiments per scenario, without and with the gain.
+        questions: questions per experiment, at least 2.
+        rounds: rounds per experiment.
+        effect: the gain in accuracy whose power is measured.
+
+    Raises:
+        ConfigError: for sizes too small to simulate, or an effect beyond `LARGEST_EFFECT` either way.
+    """
+    if experiments < 1 or questions < 2 or rounds < 1:
+        raise ConfigError(
+            f"{experiments} experiments of {questions} questions and {rounds} rounds: expected at least 1, 2 and 1"
+        )
+    return CalibrationReport(
+        experiments=experiments,
+        questions=questions,
+        rounds=rounds,
+        effect=effect,
+        alpha=criteria.alpha,
+        min_improvement=criteria.min_improvement,
+        scenarios=tuple(
+            _calibrate_scenario(generator, criteria, (experiments, questions, rounds), effect, scenario)
+            for scenario in SCENARIOS
+        ),
+    )
+
+
+def plan(
+    effect: float,
+    power: float,
+    alpha: float = 0.05,
+    min_improvement: float = 0.02,
+    rounds: Sequence[int] = (1, 2, 3, 5, 8),
+) -> PlanReport:
+    """Say how many questions find a gain of `effect`, for each number of sampled rounds, and which costs least.
+
+    Uses `questions_needed` with the model's deviation. With greedy decoding the line for one round holds, whatever
+    the number of rounds. On equal cost fewer rounds win: more questions also say more about other questions.
+
+    Args:
+        effect: true gain in accuracy, as a fraction.
+        power: probability of `bake` given that gain.
+        alpha: the gate's rate of false bakes.
+        min_improvement: the gate's smallest gain worth baking for.
+        rounds: numbers of rounds to compare.
+
+    Raises:
+        ConfigError: for a power, level or number of rounds that is none, or an effect that is not above
+            min_improvement, above `LARGEST_EFFECT`, or needs more than `MOST_QUESTIONS` questions.
+    """
+    if not 0 < power < 1:
+        raise ConfigError(f"power {power:g}: expected a probability between 0 and 1")
+    if not 0 < alpha < 0.5:
+        raise ConfigError(f"alpha {alpha:g}: expected a level between 0 and 0.5")
+    if not rounds or min(rounds) < 1:
+        raise ConfigError(f"rounds {list(rounds)}: expected one or more numbers, each at least 1")
+    if effect <= min_improvement:
+        raise ConfigError(f"effect {effect:g} is not above min_improvement {min_improvement:g}: it would not be baked")
+    options = [
+        PlanOption(rounds=r, questions=needed, completions=needed * r * len(GATE_ARMS))
+        for r in sorted(set(rounds))
+        if (needed := questions_needed(effect, question_deviation(effect, r), alpha, power, min_improvement))
+    ]
+    if not options:
+        raise ConfigError(f"effect {effect:g} needs more than {MOST_QUESTIONS:,} questions; plan for a larger one")
+    return PlanReport(
+        effect=effect,
+        power=power,
+        alpha=alpha,
+        min_improvement=min_improvement,
+        options=tuple(options),
+        cheapest=min(options, key=lambda option: (option.completions, option.rounds)),
+    )
+
+
+def _calibrate_scenario(
+    generator: np.random.Generator,
+    criteria: Criteria,
+    size: tuple[int, int, int],
+    effect: float,
+    scenario: Scenario,
+) -> ScenarioCalibration:
+    equal: list[GateVerdict] = []
+    better: list[GateVerdict] = []
+    shortcut = 0
+    for chunk in _chunks(size):
+        drawn = draw_experiments(generator, *chunk, 0.0, scenario)
+        equal += simulated_verdicts(drawn, criteria)
+        shortcut += int((round_means_p(drawn) <= criteria.alpha).sum())
+        better += simulated_verdicts(draw_experiments(generator, *chunk, effect, scenario), criteria)
+    experiments = len(equal)
+    return ScenarioCalibration(
+        scenario=scenario,
+        false_bake_rate=equal.count("bake") / experiments,
+        false_bake_interval=clopper_pearson(equal.count("bake"), experiments, 0.05),
+        bake_rate=better.count("bake") / experiments,
+        bake_interval=clopper_pearson(better.count("bake"), experiments, 0.05),
+        no_bake_rate=better.count("no_bake") / experiments,
+        round_means_false_rate=shortcut / experiments,
+    )
+
+
+def _chunks(size: tuple[int, int, int]) -> Iterator[tuple[int, int, int]]:
+    experiments, questions, rounds = size
+    most = max(1, CHUNK // (questions * rounds))
+    for first in range(0, experiments, most):
+        yield min(most, experiments - first), questions, rounds
