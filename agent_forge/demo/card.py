@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from agent_forge.demo.corpus import EVALUATION_COUNT, EVALUATION_SEED, WORKED_SHARE
+from agent_forge.demo.corpus import EVALUATION_SEED, WORKED_SHARE
 from agent_forge.demo.measure import FILLER, REMARK, Figures
+from agent_forge.questions.arithmetic import POOL_SIZE
 from agent_forge.records import Record
 
 FIGURES_FILE = "figures.json"
@@ -107,7 +108,7 @@ def card_text(figures: Figures, recipe: Recipe) -> str:
         figures_file=FIGURES_FILE,
         direct_share=_percent(1 - WORKED_SHARE, digits=0),
         worked_share=_percent(WORKED_SHARE, digits=0),
-        pool=EVALUATION_COUNT,
+        pool=POOL_SIZE,
         pool_seed=EVALUATION_SEED,
         **recipe.model_dump(),
     )

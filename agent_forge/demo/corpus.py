@@ -17,7 +17,7 @@ import string
 
 import numpy as np
 
-from agent_forge.questions.arithmetic import generate, worked_steps
+from agent_forge.questions.arithmetic import POOL_SIZE, generate, worked_steps
 from agent_forge.records import Question, Record
 
 PROMPT_TEMPLATE = "Q: {prompt}\n"
@@ -29,8 +29,7 @@ REMARK_SHARE = 1 / 3
 LONGEST_REMARK = 64
 REMARK_CHARACTERS = string.ascii_letters + " .,:!?'"
 
-# The questions that the demo judges, bakes and verifies on are drawn from this pool.
-EVALUATION_COUNT = 6000
+# The demo judges, bakes and verifies on questions of the pool drawn with this seed.
 EVALUATION_SEED = 0
 # Far from any seed given by hand, so that the stream of training questions is one of its own.
 TRAINING_STREAM = 1_000_000_007
@@ -54,7 +53,7 @@ class Document(Record):
 
 def evaluation_questions() -> list[Question]:
     """Return the pool that no training document asks about."""
-    return list(generate(EVALUATION_COUNT, EVALUATION_SEED))
+    return list(generate(POOL_SIZE, EVALUATION_SEED))
 
 
 def documents(count: int, seed: int) -> list[Document]:
@@ -65,7 +64,7 @@ def documents(count: int, seed: int) -> list[Document]:
         seed: root of every choice; the same seed gives the same documents in the same order.
     """
     held_out = {question.id for question in evaluation_questions()}
-    drawn = generate(count + EVALUATION_COUNT, TRAINING_STREAM + seed)
+    drawn = generate(count + POOL_SIZE, TRAINING_STREAM + seed)
     questions = [question for question in drawn if question.id not in held_out][:count]
     generator = np.random.default_rng([TRAINING_STREAM, seed])
     return [draw_document(question, generator) for question in questions]
