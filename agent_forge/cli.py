@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +43,7 @@ def bake_quietstar(
     assignments: Assignments = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
     json_lines: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Judge a champion; bake, verify and publish it when thinking helps."""
     from agent_forge.config import load_config, parse_assignment
@@ -56,10 +58,13 @@ def bake_quietstar(
     }
     arguments |= {name: value for name, value in named.items() if value is not None}
     settings = load_config(arguments, config, os.environ)
+    from agent_forge.progress import choose_progress
     from agent_forge.quietstar_baker import QuietSTaRBaker
+    from agent_forge.stages.context import Silent
 
+    progress = Silent() if quiet else choose_progress()
     try:
-        results = QuietSTaRBaker(settings, resume=resume).run()
+        results = QuietSTaRBaker(settings, resume=resume, progress=progress).run()
     except KeyboardInterrupt as cause:
         raise Interrupted(f"interrupted; add --resume to continue in {settings.output_path}") from cause
     if json_lines:
@@ -76,13 +81,16 @@ def stage(
     name: Annotated[str, typer.Argument(help="A node of the pipeline, e.g. evaluate-round.")],
     executor_input: Annotated[str, typer.Option(help="The pipeline's executor input, JSON.")],
     cost_file: Annotated[Path | None, typer.Option(help="Write here what the stage spent.")] = None,
+    end_with_stdin: Annotated[bool, typer.Option("--end-with-stdin", help="End when standard input closes.")] = False,
 ) -> None:
     """Run one stage, as its container does."""
-    from agent_forge.stages.context import Silent
+    from agent_forge.progress import Lines
     from agent_forge.stages.executor import run_executor_input
     from agent_forge.storage.files import write_atomic
 
-    outcome = run_executor_input(name, executor_input, Silent())
+    if end_with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    outcome = run_executor_input(name, executor_input, Lines())
     if cost_file is not None:
         write_atomic(cost_file, outcome.cost.model_dump_json())
 
@@ -177,6 +185,13 @@ def _run() -> int:
 def _fail(message: str, code: int) -> int:
     print(f"forge: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+def _end_with_stdin() -> None:
+    """End this process at once when whoever started it is gone, so that it cannot write beside its successor."""
+    while os.read(0, 4096):
+        pass
+    os._exit(Interrupted.exit_code)
 
 
 def _terminate(_number: int, _frame: object) -> None:

@@ -14,7 +14,8 @@ LAYERS = (
     ),
     ("models", "storage", "tracking"),
     ("stages", "run_directory"),
-    ("quietstar_baker", "cli", "report", "demo"),
+    ("local_run", "progress", "report"),
+    ("quietstar_baker", "cli", "demo"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

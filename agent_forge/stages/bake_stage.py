@@ -1,8 +1,8 @@
 """bake: fine-tune the extended model on the traces and save it merged."""
 
 from agent_forge.errors import InputError
-from agent_forge.models.extend import save_model
 from agent_forge.models.finetune import BakeSettings, ProgressEvent, TrainingExample, bake
+from agent_forge.models.save import save_model
 from agent_forge.records import BakeReport, ReplayRow, Trace, read_rows
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.examples import replay_example, split_heldout, trace_example
@@ -17,11 +17,14 @@ def bake_stage(context: StageContext) -> StageOutcome:
     bench = open_bench(context, context.input("extended"))
     train, heldout = _examples(context, bench)
     settings = BakeSettings.of(context.config)
-    progress = context.progress
-    progress.begin("bake", 0)
+    begun = False
 
     def tell(event: ProgressEvent) -> None:
-        progress.advance(event.step, event.tokens)
+        nonlocal begun
+        if not begun:
+            context.progress.begin("bake", event.planned_steps, event.step - 1)
+            begun = True
+        context.progress.advance(event.step, event.tokens)
 
     report = bake(
         bench.loaded.model,
@@ -35,8 +38,7 @@ def bake_stage(context: StageContext) -> StageOutcome:
     )
     # The model on the shelf is the baked one from here on: no later stage may take it for the extended one.
     context.models.clear()
-    loaded = bench.loaded
-    save_model(loaded.model, loaded.tokenizer, context.outputs["baked"], loaded.checkpoint_dtype)
+    save_model(bench.loaded, context.outputs["baked"])
     write_atomic(context.outputs["bake_report"], report.model_dump_json(indent=2) + "\n")
     return StageOutcome(meter.cost(report.curve[-1].tokens if report.curve else 0), metrics=_metrics(report))
 

@@ -10,12 +10,33 @@ from typing import Any, Protocol
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.records import Cost
 
+# What artifacts are called in a run directory; those not named here are directories called by their own name.
+ARTIFACT_FILES = {
+    "champion": "champion.json",
+    "extension": "extension.json",
+    "results": "results.jsonl",
+    "gate": "gate.json",
+    "bake_report": "bake.json",
+    "verification": "verification.json",
+    "verification_results": "results.jsonl",
+    "manifest": "manifest.json",
+    "decision": "decision.json",
+}
+
 
 class Progress(Protocol):
-    """Is told how far a stage has come."""
+    """Is told how far a run has come."""
 
-    def begin(self, what: str, total: int) -> None:
-        """Begin a piece of work of `total` rows or steps."""
+    def stage(self, name: str, event: str) -> None:
+        """Say that a stage began, ended or was found done."""
+        ...
+
+    def note(self, line: str) -> None:
+        """Pass on a line of progress that another process wrote."""
+        ...
+
+    def begin(self, what: str, total: int, done: int = 0) -> None:
+        """Begin a piece of work of `total` rows or steps, `done` of which were done by an earlier process."""
         ...
 
     def advance(self, done: int, tokens: int) -> None:
@@ -26,7 +47,13 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody sees."""
 
-    def begin(self, what: str, total: int) -> None:
+    def stage(self, name: str, event: str) -> None:
+        """Do nothing."""
+
+    def note(self, line: str) -> None:
+        """Do nothing."""
+
+    def begin(self, what: str, total: int, done: int = 0) -> None:
         """Do nothing."""
 
     def advance(self, done: int, tokens: int) -> None:

@@ -14,7 +14,7 @@ def load_and_extend(context: StageContext) -> StageOutcome:
     meter = Meter()
     config = context.config
     champion = read_record(ChampionRecord, context.input("champion"))
-    loaded = load_champion(champion.path, config.device, config.dtype, config.attention)
+    loaded = load_champion(champion.path, config.device, dtype="exact")
     extended = extend(
         loaded,
         config.start_thought_token,
@@ -22,7 +22,7 @@ def load_and_extend(context: StageContext) -> StageOutcome:
         config.thought_token_init,
         config.pad_vocabulary_to,
     )
-    save_extended(extended, context.outputs["extended"], loaded.checkpoint_dtype)
+    save_extended(extended, context.outputs["extended"])
     parameters = sum(weight.numel() for weight in extended.model.parameters())
     start_id, end_id = extended.ids
     record = ExtensionRecord(

@@ -95,7 +95,7 @@ def sample_rows(
     bench.sampler.check_fits(requests)
     batches = plan_batches(requests, context.config.batch_size)
     done = BatchLog(log, kind)
-    context.progress.begin(log.stem, len(asked))
+    context.progress.begin(log.stem, len(asked), sum(map(len, done.batches)))
     tokens = 0
     for indices in batches[len(done.batches) :]:
         samples = bench.sampler.sample([requests[k] for k in indices], len(indices))

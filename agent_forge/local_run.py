@@ -1,0 +1,162 @@
+"""Running stages on one machine, in a run directory: skip what is done, run the rest, keep the receipts."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent_forge.config import QuietSTaRConfig
+from agent_forge.errors import CheckFailed, ForgeError, InputError, Interrupted
+from agent_forge.records import Cost, Receipt, read_record
+from agent_forge.run_directory import RunDirectory
+from agent_forge.stages.context import ARTIFACT_FILES, Progress, StageContext, StageOutcome
+from agent_forge.stages.registry import find_stage
+
+Inputs = Mapping[str, Sequence["Artifact"]]
+_KINDS: dict[int, type[ForgeError]] = {kind.exit_code: kind for kind in (CheckFailed, InputError, Interrupted)}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file or directory that a stage wrote, and its digest."""
+
+    path: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage that has ended: where its outputs are and what it said."""
+
+    directory: Path
+    receipt: Receipt
+    parameters: Mapping[str, str]
+
+    def artifact(self, name: str) -> Artifact:
+        """Return one of the stage's outputs."""
+        file = ARTIFACT_FILES.get(name, name)
+        return Artifact(self.directory / file, self.receipt.outputs[file])
+
+
+@dataclass
+class LocalRun:
+    """Runs stages one after another in one run directory."""
+
+    config: QuietSTaRConfig
+    directory: RunDirectory
+    progress: Progress
+    finished: dict[str, Finished] = field(default_factory=dict)
+    _models: dict[str, Any] = field(default_factory=dict)
+
+    def stage(
+        self,
+        name: str,
+        inputs: Inputs | None = None,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        instance: str = "",
+        sources: Mapping[str, str] | None = None,
+        fresh_process: bool = False,
+    ) -> Finished:
+        """Run a stage unless its receipt says that it is done.
+
+        Args:
+            name: node of the DAG.
+            inputs: its input artifacts.
+            parameters: small inputs.
+            instance: tells apart the tasks of a fan-out.
+            sources: digests of what it reads from outside of the run.
+            fresh_process: run it in a process of its own, by the contract of its container.
+        """
+        place = f"{name}/{instance}" if instance else name
+        given = inputs or {}
+        digests = {f"{key}/{n}": item.digest for key, items in given.items() for n, item in enumerate(items)}
+        digests |= sources or {}
+        key = self.directory.key(name, self.config, digests, parameters or {})
+        receipt = self.directory.receipt(place, key)
+        if receipt is None:
+            receipt = self._run(place, name, key, given, parameters or {}, digests, fresh_process)
+        else:
+            self.directory.log("done already", place, receipt.cost)
+            self.progress.stage(place, "done already")
+        self.finished[place] = Finished(self.directory.final(place), receipt, self.directory.parameters(place))
+        return self.finished[place]
+
+    def _run(
+        self,
+        place: str,
+        name: str,
+        key: str,
+        inputs: Inputs,
+        parameters: Mapping[str, str],
+        digests: Mapping[str, str],
+        fresh_process: bool,
+    ) -> Receipt:
+        self.directory.log("began", place)
+        self.progress.stage(place, "began")
+        working = self.directory.begin(place, key)
+        outputs = {output: ARTIFACT_FILES.get(output, output) for output in find_stage(name).outputs}
+        context = StageContext(
+            config=self.config,
+            inputs={key: tuple(item.path for item in items) for key, items in inputs.items()},
+            parameters=parameters,
+            outputs={output: working / "out" / file for output, file in outputs.items()},
+            scratch=working / "scratch",
+            progress=self.progress,
+            models=self._models,
+        )
+        outcome = run_in_fresh_process(name, context, working) if fresh_process else find_stage(name).run(context)
+        receipt = self.directory.finish(place, key, digests, outcome)
+        self.directory.log("ended", place, receipt.cost)
+        self.progress.stage(place, f"ended after {receipt.cost.seconds:.1f} s")
+        return receipt
+
+
+def run_in_fresh_process(name: str, context: StageContext, working: Path) -> StageOutcome:
+    """Run a stage as its container does, so that nothing of this process can leak into it.
+
+    The child's progress lines are passed on. It ends when this process ends, however that happens.
+
+    Raises:
+        ForgeError: of the kind that the child's exit code stands for, with its own message.
+    """
+    cost_file = working / "cost.json"
+    command = [sys.executable, "-m", "agent_forge.cli", "stage", name]
+    command += ["--executor-input", json.dumps(_executor_input(context, working))]
+    command += ["--cost-file", str(cost_file), "--end-with-stdin"]
+    last = ""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            for line in child.stderr or ():
+                last = line.strip() or last
+                if not last.startswith("forge: "):
+                    context.progress.note(last)
+        except BaseException:
+            child.terminate()
+            raise
+    if child.returncode != 0:
+        kind = _KINDS.get(child.returncode, CheckFailed)
+        raise kind(f"stage {name}: {last.removeprefix('forge: ') or f'exit code {child.returncode}'}")
+    verdict = (working / "verdict").read_text(encoding="utf-8")
+    return StageOutcome(read_record(Cost, cost_file), parameters={"verdict": verdict})
+
+
+def _executor_input(context: StageContext, working: Path) -> dict[str, object]:
+    def listed(name: str, paths: Sequence[Path]) -> dict[str, object]:
+        return {"artifacts": [{"name": name, "uri": str(path.resolve())} for path in paths]}
+
+    values = {"config": context.config.model_dump_json(), "scratch": str(context.scratch), **context.parameters}
+    return {
+        "inputs": {
+            "parameterValues": values,
+            "artifacts": {name: listed(name, paths) for name, paths in context.inputs.items()},
+        },
+        "outputs": {
+            "parameters": {"verdict": {"outputFile": str(working / "verdict")}},
+            "artifacts": {name: listed(name, [path]) for name, path in context.outputs.items()},
+            "outputFile": str(working / "executor-output.json"),
+        },
+    }
