@@ -1,26 +1,48 @@
-"""Loading a champion: a Hugging Face directory with safetensors, or a GGUF file. Nothing pickled is ever executed."""
+"""Loading a champion: a Hugging Face directory or a GGUF file, checked before and after its weights are read.
 
-import json
-import logging
-from collections.abc import Iterator
+    loaded = load_champion("./champion", device="auto")
+    loaded.model, loaded.tokenizer, loaded.warnings
+
+Nothing that comes with a model is ever executed: no custom code, and pickles only as far as they are tensors. A
+weight that the checkpoint lacks is an error: transformers would fill it with random numbers and a log line.
+"""
+
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from transformers.utils import logging as transformers_logging
 
-from agent_forge.errors import ChampionError
-from agent_forge.models.device import resolve_attention, resolve_device, resolve_dtype
+from agent_forge.errors import ChampionError, ConfigError
+from agent_forge.models.checks import Checkpoint, inspect_checkpoint
+from agent_forge.models.device import choose_attention, place, resolve_device, resolve_dtype
 from agent_forge.storage.files import unwritable
 
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# Configuration fields that limit the number of positions, as the architectures call them.
+_CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
+# Above this a context length means "no limit" in somebody's configuration.
+_UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in eval mode with its tokenizer and what is worth knowing about both."""
+    """A model in eval mode with its tokenizer and what is worth knowing about both.
+
+    Attributes:
+        model: a transformers causal language model.
+        tokenizer: its tokenizer, as the checkpoint has it; it may lack a padding token.
+        checkpoint_dtype: what most weights are stored in.
+        dtype: the arithmetic they run in.
+        attention: name of the attention backend.
+        context_length: most tokens the model has positions for; None when there is no limit.
+        warnings: what the user should know, one line each.
+        path: the directory or .gguf file it came from.
+        stored_dtypes: parameters stored in another dtype than `checkpoint_dtype`, by name.
+    """
 
     model: Any
     tokenizer: Any
@@ -29,55 +51,56 @@ class LoadedModel:
     attention: str
     context_length: int | None
     warnings: tuple[str, ...] = ()
+    path: Path = Path()
+    stored_dtypes: Mapping[str, torch.dtype] = field(default_factory=dict)
+
+    def stored_dtype(self, name: str) -> torch.dtype:
+        """Return the dtype that a parameter has on disk."""
+        return self.stored_dtypes.get(name, self.checkpoint_dtype)
 
 
 def load_champion(path: str, device: str = "auto", dtype: str = "auto", attention: str = "auto") -> LoadedModel:
     """Load a causal language model for inference.
 
     Args:
-        path: directory, or a .gguf file.
+        path: directory, .gguf file or, where there is neither, a name on the Hugging Face hub.
         device: auto, cpu, cuda or cuda:N.
-        dtype: auto, float32, bfloat16 or float16; see `resolve_dtype`.
+        dtype: auto, float32, bfloat16 or float16, see `resolve_dtype`; `exact` is the smallest that the device runs
+            well and that holds every weight of the checkpoint without rounding.
         attention: auto, eager, sdpa or flash_attention_2.
 
     Raises:
-        ChampionError: when it is not a whole, safe, causal language model with a tokenizer that has an end token.
-        ConfigError: for a device that is not there.
+        ChampionError: when it is not a whole, safe causal language model with a tokenizer that has an end token.
+        ConfigError: for a device, dtype or attention that is not there, or weights that do not fit the device.
     """
-    place = Path(path)
     where = resolve_device(device)
-    arguments, directory = _arguments(place)
-    with _quiet(), _explained(place):
-        config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False, **arguments)
-        checkpoint = _checkpoint_dtype(config)
-        compute = resolve_dtype(dtype, checkpoint, where)
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=compute,
-            attn_implementation=resolve_attention(attention, compute, where),
-            trust_remote_code=False,
-            output_loading_info=True,
-            **arguments,
-            **({} if arguments else {"use_safetensors": True}),
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(directory, trust_remote_code=False, **arguments)
-    _check_whole(place, model, report)
-    if tokenizer.eos_token_id is None:
-        raise ChampionError(f"{place}: its tokenizer has no end-of-sequence token; set eos_token in tokenizer_config")
-    if arguments:
-        _forget_quantisation(model)
+    source = _local(path)
+    checkpoint = inspect_checkpoint(source)
+    compute = _compute_dtype(dtype, checkpoint, where)
+    with quiet(), _explained(source):
+        tokenizer = _read_tokenizer(checkpoint)
+        config = transformers.AutoConfig.from_pretrained(checkpoint.directory, **_source_arguments(checkpoint))
+        backend = choose_attention(attention, _model_class(config), where, compute)
+        model, report = _read_model(checkpoint, config, compute, backend, where)
+    warnings = [*_check_complete(source, report), *_check_tokenizer(source, model, tokenizer)]
+    _check_finite(source, model)
     return LoadedModel(
-        model=model.to(where).eval(),
+        model=model.eval(),
         tokenizer=tokenizer,
-        checkpoint_dtype=checkpoint,
+        checkpoint_dtype=checkpoint.dtype,
         dtype=compute,
-        attention=str(getattr(model.config, "_attn_implementation", "unknown")),
-        context_length=_context_length(model.config),
+        attention=backend,
+        context_length=context_length(model.config),
+        warnings=tuple(warnings),
+        path=source,
+        stored_dtypes=_stored_dtypes(checkpoint, model),
     )
 
 
 def download(name: str) -> Path:
-    """Fetch a model from the hub into its cache; return the local directory.
+    """Fetch a model from the Hugging Face hub into its cache; return the local directory.
+
+    Pickled weights are fetched only where the model has no safetensors.
 
     Raises:
         ChampionError: when there is no such model, or no network.
@@ -85,97 +108,164 @@ def download(name: str) -> Path:
     import huggingface_hub
 
     try:
-        return Path(huggingface_hub.snapshot_download(name, ignore_patterns=list(_PICKLES)))
+        directory = Path(huggingface_hub.snapshot_download(name, ignore_patterns=["*.bin", "*.pt", "*.pth", "*.h5"]))
+        if not list(directory.glob("*.safetensors")) and not list(directory.glob("*.gguf")):
+            directory = Path(huggingface_hub.snapshot_download(name, ignore_patterns=["*.pt", "*.pth", "*.h5"]))
     except Exception as cause:
-        summary = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        raise ChampionError(f"champion {name}: no such directory, and the hub says: {summary}") from cause
+        raise ChampionError(f"champion {name}: no such directory, and the hub says: {_first_line(cause)}") from cause
+    return directory
 
 
-def _arguments(place: Path) -> tuple[dict[str, str], Path]:
-    """Return the loading arguments and directory of a champion, after looking at its files."""
-    if not place.exists():
-        raise ChampionError(f"{place} does not exist; give a model directory, a .gguf file or a hub name")
-    if place.is_file():
-        if place.suffix != ".gguf":
-            raise ChampionError(f"{place} is not a model directory or a .gguf file; convert it with save_pretrained")
-        return {"gguf_file": place.name}, place.parent
-    if not (place / "config.json").is_file():
-        raise ChampionError(f"{place} has no config.json, so it is not a model directory")
-    if not list(place.glob("*.safetensors")):
-        pickled = any(list(place.glob(pattern)) for pattern in _PICKLES)
-        advice = "only pickled ones; load it once in a trusted place and save_pretrained it" if pickled else "none"
-        raise ChampionError(f"{place}: safetensors weights are expected, found {advice}")
-    for file in place.glob("*.safetensors"):
-        _check_safetensors(file)
-    return {}, place
-
-
-def _check_safetensors(path: Path) -> None:
-    """Compare a file's size with what its header announces."""
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > size:
-                raise ValueError("the header is longer than the file")
-            header = json.loads(stream.read(length))
-        end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-    except (ValueError, KeyError, TypeError) as cause:
-        raise ChampionError(f"{path} is not a safetensors file ({cause}); download it again") from cause
-    if 8 + length + end != size:
-        raise ChampionError(f"{path} has {size} bytes but its header announces {8 + length + end}; download it again")
-
-
-def _check_whole(place: Path, model: Any, report: dict[str, Any]) -> None:
-    missing = sorted(report.get("missing_keys") or ())
-    if missing:
-        raise ChampionError(
-            f"{place} lacks {len(missing)} weights, among them {missing[0]}; the checkpoint is not whole"
-        )
-    for name, weight in model.named_parameters():
-        if not bool(torch.isfinite(weight).all()):
-            raise ChampionError(f"{place}: {name} holds values that are not finite; the checkpoint is damaged")
-
-
-def _checkpoint_dtype(config: Any) -> torch.dtype:
-    dtype = getattr(config, "dtype", None)
-    return dtype if isinstance(dtype, torch.dtype) else torch.float32
-
-
-def _context_length(config: Any) -> int | None:
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
-        value = getattr(config, name, None)
-        if isinstance(value, int) and value > 0:
+def context_length(config: Any) -> int | None:
+    """Return the most tokens a model has positions for, None when it has no limit (recurrent models, ALiBi)."""
+    text = config.get_text_config()
+    if getattr(text, "alibi", False) or text.model_type in {"bloom", "mpt"}:
+        return None
+    for name in _CONTEXT_FIELDS:
+        value = getattr(text, name, None)
+        if isinstance(value, int) and 0 < value < _UNLIMITED:
             return value
     return None
+
+
+def _local(path: str) -> Path:
+    """Return the path, downloading what is no path but may be a name on the hub (`owner/name`)."""
+    local = Path(path).expanduser()
+    plain = path.count("/") == 1 and not path.startswith((".", "/", "~")) and not local.parent.exists()
+    return download(path) if plain and not local.exists() else local
+
+
+def _compute_dtype(name: str, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:
+    if name == "exact":
+        name = "float32" if checkpoint.mixed else "auto"
+    return resolve_dtype(name, checkpoint.dtype, device)
+
+
+def _source_arguments(checkpoint: Checkpoint) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    return arguments | ({"gguf_file": checkpoint.files[0].name} if checkpoint.format == "gguf" else {})
+
+
+def _read_tokenizer(checkpoint: Checkpoint) -> Any:
+    return transformers.AutoTokenizer.from_pretrained(checkpoint.directory, **_source_arguments(checkpoint))
+
+
+def _model_class(config: Any) -> type:
+    model_class: type = transformers.AutoModelForCausalLM._model_mapping[type(config)]
+    return model_class[0] if isinstance(model_class, tuple) else model_class
+
+
+def _read_model(
+    checkpoint: Checkpoint, config: Any, dtype: torch.dtype, attention: str, device: torch.device
+) -> tuple[Any, dict[str, Any]]:
+    arguments = _source_arguments(checkpoint)
+    if checkpoint.format == "safetensors":
+        arguments["use_safetensors"] = True
+    if placement := place(device, checkpoint.weight_bytes(dtype)):
+        arguments["device_map"] = placement
+    model, report = transformers.AutoModelForCausalLM.from_pretrained(
+        checkpoint.directory,
+        config=config,
+        dtype=dtype,
+        attn_implementation=attention,
+        output_loading_info=True,
+        **arguments,
+    )
+    if checkpoint.format == "gguf":
+        _forget_quantisation(model)
+    return model, report
 
 
 def _forget_quantisation(model: Any) -> None:
     """A GGUF file is dequantised while it is read; saving must not claim that it still is quantised."""
     model.hf_quantizer = None
+    model.is_quantized = False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
 
 
+def _check_complete(source: Path, report: Mapping[str, Any]) -> list[str]:
+    if missing := sorted(report.get("missing_keys") or ()):
+        raise ChampionError(
+            f"{source} lacks {len(missing)} weights, among them {missing[0]}; download it again or use the whole model"
+        )
+    unexpected = sorted(report.get("unexpected_keys") or ())
+    return [f"{len(unexpected)} weights are not part of the architecture: {unexpected[0]}"] if unexpected else []
+
+
+def _check_finite(source: Path, model: Any) -> None:
+    for name, weight in model.named_parameters():
+        # The extremes carry NaN and infinity without a mask as large as the weight.
+        if weight.numel() and not all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(weight.detach())):
+            raise ChampionError(f"{source}: {name} holds NaN or infinity; the checkpoint is damaged, use another")
+
+
+def _check_tokenizer(source: Path, model: Any, tokenizer: Any) -> list[str]:
+    if tokenizer.eos_token_id is None:
+        raise ChampionError(f"{source}: its tokenizer has no end-of-sequence token; set eos_token in tokenizer_config")
+    rows = model.get_input_embeddings().weight.shape[0]
+    beyond = sorted(token for token, index in tokenizer.get_vocab().items() if index >= rows)
+    if not beyond:
+        return []
+    if set(beyond) - set(tokenizer.get_added_vocab()) or tokenizer.eos_token_id >= rows:
+        raise ChampionError(
+            f"{source}: its tokenizer knows {len(tokenizer)} tokens but its embedding has {rows} rows; "
+            "the tokenizer of this very model is expected"
+        )
+    return [f"{len(beyond)} added tokens have no embedding row: {beyond[0]}"]
+
+
+def _stored_dtypes(checkpoint: Checkpoint, model: Any) -> dict[str, torch.dtype]:
+    """Return the parameters of a mixed checkpoint that are not stored in its main dtype.
+
+    Names in files can differ from those in the model, so a parameter of unknown name keeps its full width where the
+    main dtype would round it.
+    """
+    if not checkpoint.mixed:
+        return {}
+    found = {}
+    for name, parameter in model.named_parameters():
+        stored = checkpoint.dtypes.get(name)
+        if stored is None:
+            exact = torch.equal(parameter.to(checkpoint.dtype).to(parameter.dtype), parameter)
+            stored = checkpoint.dtype if exact else parameter.dtype
+        if stored != checkpoint.dtype:
+            found[name] = stored
+    return found
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and advice out of the user's terminal."""
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity(logging.CRITICAL)
-    transformers.logging.disable_progress_bar()
+def quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and advice out of the user's terminal; errors still raise."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        transformers.logging.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 @contextmanager
-def _explained(place: Path) -> Iterator[None]:
+def _explained(source: Path) -> Iterator[None]:
     """Turn whatever transformers raises about a checkpoint into one line."""
     try:
         yield
+    except (ChampionError, ConfigError):
+        raise
+    except (MemoryError, torch.OutOfMemoryError) as cause:
+        raise ConfigError(f"{source} does not fit in memory; use a smaller dtype or another device") from cause
+    except ImportError as cause:
+        raise ChampionError(f"{source} needs a package that is missing: {_first_line(cause)}") from cause
     except Exception as cause:
         if unwritable(cause) is not None:
             raise
-        summary = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise ChampionError(f"{place} cannot be loaded as a causal language model: {summary}") from cause
+        raise ChampionError(
+            f"{source} cannot be loaded as a causal language model: {_first_line(cause)}; use a whole, unmodified copy"
+        ) from cause
+
+
+def _first_line(cause: BaseException) -> str:
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0].rstrip(".")
