@@ -23,6 +23,7 @@ from agent_forge.demo.card import Recipe, write_card
 from agent_forge.demo.corpus import Document, documents, evaluation_questions
 from agent_forge.demo.measure import Figures, measure
 from agent_forge.errors import ForgeError, OutputError
+from agent_forge.questions.arithmetic import POOL_SIZE
 
 STEPS = 1000
 WARMUP_STEPS = 50
@@ -36,7 +37,6 @@ THREADS = 2
 CONTEXT_LENGTH = 512
 VOCABULARY_LIMIT = 300
 END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
-MEASURED_QUESTIONS = 2000
 IGNORED = -100
 
 
@@ -117,7 +117,7 @@ def batch_tensors(tokenizer: Any, batch: Sequence[Document]) -> tuple[torch.Tens
     return input_ids_BT, labels_BT
 
 
-def train_champion(out: Path, seed: int = 0, steps: int = STEPS, questions: int = MEASURED_QUESTIONS) -> None:
+def train_champion(out: Path, seed: int = 0, steps: int = STEPS, questions: int = POOL_SIZE) -> None:
     """Train, measure and write the champion with its model card.
 
     Args:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -33,6 +33,7 @@ from agent_forge.records import parse_record
 WEIGHTS = champion_path() / "model.safetensors"
 # Five standard deviations of a share of 240 questions near 0.1.
 TOLERANCE = 0.1
+untimed = settings(deadline=None)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,7 @@ def test_measuring_is_deterministic_and_leaves_the_global_generator_alone(model,
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@untimed
 @given(text=st.text())
 def test_any_text_survives_the_tokenizer(tokenizer, text):
     plain = text.replace("<|", "")  # a special token written out is read as that token, as everywhere
@@ -110,11 +112,13 @@ def test_any_text_survives_the_tokenizer(tokenizer, text):
     assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == plain
 
 
+@untimed
 @given(digits=st.text("0123456789", min_size=1, max_size=12))
 def test_each_digit_is_a_token(tokenizer, digits):
     assert len(tokenizer(digits)["input_ids"]) == len(digits)
 
 
+@untimed
 @given(breaks=st.integers(1, 8), before=st.sampled_from(["", "1", "x", "mod", ";"]))
 def test_each_line_break_is_a_token(tokenizer, breaks, before):
     (line_break,) = tokenizer("\n")["input_ids"]
@@ -183,6 +187,7 @@ def test_line_breaks_come_in_every_combination_equally_often(corpus):
     assert min(seen.values()) > 0.8 * max(seen.values())
 
 
+@untimed
 @given(seed=st.integers(0, 2**32 - 1))
 def test_remarks_are_one_line_without_sums(seed):
     remark = draw_remark(np.random.default_rng(seed))
