@@ -1,20 +1,53 @@
-"""Texts: equal after normalisation (NFKC, case, white space, surrounding punctuation)."""
+"""Texts: equal to the reference after normalisation, with the words that lead up to an answer taken off.
 
-import unicodedata
+reference "Marie Curie":  `Marie Curie`, `"marie curie".`, `The answer is: **Marie Curie**`  are right,
+`Marie Curie and Pierre Curie`, `It was Marie Curie, I think`  are not: what stands there must be the answer.
+"""
 
+import re
+
+from agent_forge.answers.characters import plain
+from agent_forge.answers.marks import find_marks
+from agent_forge.answers.repeats import without_question
 from agent_forge.records import Grade
 
+_EDGES = " \t\n.,;:!?\"'`*_()[]{}$“”«»"
+_MARKUP = re.compile(r"\*\*|__|`|\\text\s?\{([^{}]*)\}")
 
-def grade_text(completion: str, reference: str) -> Grade:
-    """Compare the completion with the reference text."""
-    found = normalise_text(completion)
-    if not found:
-        return Grade(extracted=None, correct=False, reason="empty")
-    correct = found == normalise_text(reference)
-    return Grade(extracted=found[:200], correct=correct, reason="equal" if correct else f"expected {reference}")
+
+def grade_text(completion: str, reference: str, prompt: str = "") -> Grade:
+    """Compare the completion with the reference text.
+
+    Args:
+        completion: what the model wrote.
+        reference: the text expected.
+        prompt: the question; verbatim copies of it are not read.
+    """
+    expected = normalise_text(reference)
+    if not expected:
+        return Grade(extracted=None, correct=False, reason="the reference is empty")
+    found = {normalise_text(answer) for answer in marked_answers(without_question(completion, prompt))}
+    if len(found) > 1:
+        return Grade(extracted=None, correct=False, reason="contradicts itself: several marked answers")
+    answer = next(iter(found))
+    if not answer:
+        return Grade(extracted=None, correct=False, reason="no answer")
+    correct = answer == expected
+    return Grade(
+        extracted=answer[:200], correct=correct, reason="equal" if correct else f"expected {reference.strip()[:200]}"
+    )
+
+
+def marked_answers(completion: str) -> list[str]:
+    """Return what the formal marks hold; without any, what follows the last cue; without one, the whole text."""
+    marks = find_marks(completion)
+    formal = [mark.content for mark in marks if mark.formal]
+    if formal:
+        return formal
+    return [marks[-1].content] if marks else [completion]
 
 
 def normalise_text(text: str) -> str:
-    """Return a text's normal form."""
-    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return folded.strip(" .,;:!?\"'()")
+    """Return a text's normal form: NFKC, case folded, white space single, no markup, punctuation or quotes around."""
+    bare = _MARKUP.sub(lambda match: match.group(1) or " ", plain(text))
+    return " ".join(bare.casefold().split()).strip(_EDGES)

@@ -110,7 +110,7 @@ def sample_rows(
 def result_row(asked: Asked, seed: int, sampled: Sampled) -> ResultRow:
     """Grade one sample; an answer that was cut off is wrong whatever it says."""
     question = asked.question
-    judged = grade(question.kind, sampled.completion, question.reference)
+    judged = grade(question.kind, sampled.completion, question.reference, question.prompt)
     return ResultRow.model_validate(
         {
             "question_id": question.id,

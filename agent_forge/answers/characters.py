@@ -1,0 +1,55 @@
+r"""One plain form for the many ways Unicode writes the same digit, sign or space.
+
+    plain("1½ × 10⁻³")   ->  "1 1/2  × 10^{-3}"
+    plain("−1 234,5")    ->  "-1234,5"            (no-break and thin spaces group digits)
+
+Compatibility normalisation alone would turn `5²` into `52` and `1½` into `11/2`: other numbers. Question ids are
+made of this form (`questions.normalise`), so a change here changes ids.
+"""
+
+import re
+import unicodedata
+
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
+_VULGAR_FRACTION = re.compile("[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞↉]")
+_GROUPING_SPACE = re.compile("(?<=\\d)[\u00a0\u2007\u2009\u202f](?=\\d{3}(?!\\d))")
+_EN_DASH_SIGN = re.compile(r"(?:(?<=[\s($=:])|^)–(?=[\d.])", re.MULTILINE)
+_FOREIGN_DIGIT = re.compile(r"[^\x00-\x7f]")
+_SAME_MEANING = str.maketrans(
+    {
+        "\u2010": "-",  # hyphen
+        "\u2011": "-",  # no-break hyphen
+        "\u2212": "-",  # minus sign
+        "\u2044": "/",  # fraction slash
+        "\u2215": "/",  # division slash
+        "\u2217": "*",  # asterisk operator
+        "\u22c5": "·",  # dot operator
+        "\u2018": "'",
+        "\u2019": "'",
+        # Characters without width.
+        "\u00ad": "",
+        "\u200b": "",
+        "\u200c": "",
+        "\u200d": "",
+        "\u200e": "",
+        "\u200f": "",
+        "\u2060": "",
+        "\ufeff": "",
+    }
+)
+
+
+def plain(text: str) -> str:
+    """Return the text in NFKC, with ASCII digits and signs, superscripts as `^{...}` and fractions as `1/2`."""
+    text = _GROUPING_SPACE.sub("", text)
+    text = _SUPERSCRIPT_RUN.sub(lambda run: f"^{{{run.group().translate(_SUPERSCRIPTS)}}}", text)
+    text = _VULGAR_FRACTION.sub(lambda match: f" {unicodedata.normalize('NFKC', match.group())} ", text)
+    text = unicodedata.normalize("NFKC", text).translate(_SAME_MEANING)
+    text = _EN_DASH_SIGN.sub("-", text)
+    return _FOREIGN_DIGIT.sub(_ascii_digit, text)
+
+
+def _ascii_digit(match: re.Match[str]) -> str:
+    digit = unicodedata.decimal(match.group(), None)
+    return match.group() if digit is None else str(digit)

@@ -1,0 +1,128 @@
+"""Multiple choice: a letter, an option's text, or both if they agree.
+
+    Which one is a metal?
+    A) oxygen
+    B) iron        reference "B"; right: `B`, `(b)`, `B) iron`, `iron`, `The answer is B because ...`
+
+wrong: `A or B`, `B) oxygen`, `Not B`, and any text in which no option or several are named.
+"""
+
+import re
+from collections.abc import Mapping
+from string import ascii_uppercase
+
+from agent_forge.answers.characters import plain
+from agent_forge.answers.marks import sentence_start
+from agent_forge.answers.repeats import without_question
+from agent_forge.answers.text import marked_answers, normalise_text
+from agent_forge.records import Grade
+
+_OPTION_LINE = re.compile(r"^[ \t]{0,8}(?:[-*][ \t]{1,4})?\(?([A-Z])(?:\)[.:]?|[.:])[ \t]{1,8}(\S[^\n]*)", re.MULTILINE)
+_OPTION_INLINE = re.compile(r"\(([A-Z])\)[ \t]{1,8}([^\n(]{1,500})")
+# A letter with punctuation, at the end or before its reason: `A man` begins with an article.
+_HEAD = re.compile(
+    r"(?:(?:the\s)?(?:option|choice|letter)\s{1,3})?[(\[]?([A-Z])(?:[)\].:,]|\s*$|\s{1,3}(?:because|since|is|or|and)\b)",
+    re.I,
+)
+_NAMED = re.compile(
+    r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3}\(?([A-Z])\b|\(([A-Z])\)|^[ \t*\[]*([A-Z])[ \t*.\]]*$", re.M
+)
+_BESIDE = re.compile(r"(?:[/,&]|\b(?:or|and|nor|not|either|option|choice))\s{0,3}\(?([A-Z])\b(?!\s+\w)|\(([A-Z])\)")
+_NEGATED = re.compile(r"\b(?:not|never|neither|nor|except|wrong)\b|n't\b", re.I)
+_WORD = re.compile(r"\w+")
+
+
+def grade_choice(completion: str, reference: str, prompt: str) -> Grade:
+    """Compare the option that a completion names with the reference.
+
+    Args:
+        completion: what the model wrote.
+        reference: the right letter, or the right option's text.
+        prompt: the question with its options, one a line or in brackets within a line.
+    """
+    options = read_options(prompt)
+    expected = reference_letter(reference, options)
+    if expected is None:
+        return Grade(extracted=None, correct=False, reason=f"the reference {reference[:80]!r} is no option")
+    answers = [plain(answer) for answer in marked_answers(without_question(completion, prompt))]
+    letters = {_chosen(answer, options) for answer in answers}
+    if len(letters) > 1:
+        return Grade(extracted=None, correct=False, reason="contradicts itself: several marked answers")
+    letter = letters.pop()
+    if letter is None:
+        return Grade(extracted=None, correct=False, reason="names no option, or not exactly one")
+    correct = letter == expected
+    return Grade(extracted=letter, correct=correct, reason="equal" if correct else f"expected {expected}")
+
+
+def read_options(prompt: str) -> dict[str, str]:
+    """Return letter -> normalised text of the options in a prompt; empty when it lists none from A on."""
+    for pattern in (_OPTION_LINE, _OPTION_INLINE):
+        options: dict[str, str] = {}
+        for letter, text in pattern.findall(prompt):
+            # The list last begun counts: examples before the question may have options too.
+            if letter == "A":
+                options = {}
+            if letter == ascii_uppercase[len(options) % 26]:
+                options[letter] = normalise_text(text)
+        if len(options) > 1:
+            return options
+    return {}
+
+
+def reference_letter(reference: str, options: Mapping[str, str]) -> str | None:
+    """Return the letter that a reference means, given as a letter or as an option's text."""
+    bare = normalise_text(reference).upper()
+    if len(bare) == 1 and bare in ascii_uppercase and (not options or bare in options):
+        return bare
+    return _by_text(normalise_text(reference), options)
+
+
+def _chosen(answer: str, options: Mapping[str, str]) -> str | None:
+    """Return the one option that an answer names, by letter, by text, or by both in agreement."""
+    bare = answer.strip(" \t\n*_`$\"'")
+    if (whole := _by_text(normalise_text(bare), options)) is not None:
+        return whole
+    head = _HEAD.match(bare)
+    if head is None:
+        return _named_once(bare, options)
+    letter, rest = head.group(1).upper(), bare[head.end(1) :]
+    if options and letter not in options:
+        return None
+    texts = _texts_in(rest, options)
+    agrees = not texts or letter in texts
+    return letter if agrees and not _letters(_BESIDE, rest, options) - {letter} else None
+
+
+def _named_once(text: str, options: Mapping[str, str]) -> str | None:
+    """Return the only option that running text names, by letter or by its full text, and does not deny."""
+    named = _letters(_NAMED, text, options) | _texts_in(text, options)
+    last_sentence = text.rstrip(" \n.!")
+    denied = _NEGATED.search(last_sentence, sentence_start(last_sentence, len(last_sentence)))
+    return named.pop() if len(named) == 1 and not denied else None
+
+
+def _letters(pattern: re.Pattern[str], text: str, options: Mapping[str, str]) -> set[str]:
+    found = {letter for match in pattern.finditer(text) for letter in match.groups() if letter}
+    return found & set(options) if options else found
+
+
+def _by_text(text: str, options: Mapping[str, str]) -> str | None:
+    found = [letter for letter, option in options.items() if option and option == text]
+    return found[0] if len(found) == 1 else None
+
+
+def _texts_in(text: str, options: Mapping[str, str]) -> set[str]:
+    """Return the options whose whole text stands in a text, longest first so that none counts inside another."""
+    words = _spaced_words(text.casefold())
+    found = set()
+    for letter, option in sorted(options.items(), key=lambda item: -len(item[1])):
+        wanted = _spaced_words(option)
+        if wanted.strip() and wanted in words:
+            found.add(letter)
+            words = words.replace(wanted, " | ")
+    return found
+
+
+def _spaced_words(text: str) -> str:
+    return f" {' '.join(_WORD.findall(text))} "

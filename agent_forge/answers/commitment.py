@@ -1,0 +1,114 @@
+"""Which number one short text commits to, if any: the content of a mark, or the sentence after a cue."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agent_forge.answers.cardinals import leading_cardinal
+from agent_forge.answers.quantity import Quantity, quantities
+
+# Words such as a unit that may stand between a number and an operator.
+_UNIT = r"(?:\s?[a-z]{1,20}\.?){0,2}?"
+_OPERATOR_AFTER = re.compile(
+    rf"\s?[\^√\\]|\(\s?\d|(?:[xyzn]|[MB])\b|{_UNIT}\s?"
+    r"(?:[+×÷=]|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(])"
+)
+_OPERATOR_BEFORE = re.compile(rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$")
+_NEGATED = re.compile(r"\b(?:not|never|neither|unknown)\b|n't\b|\b(?:more|less|greater|fewer|other)\s+than\b", re.I)
+_CONNECTED = re.compile(r"(?:or|and|to|through|versus|vs|maybe|perhaps|possibly|probably|[\s,;/&–—|~±-])*", re.I)
+_OR = re.compile(r"\b(?:or|alternatively)\b", re.I)
+# Two amounts that make up one answer: 5 hours and 30 minutes, 6 feet 2 inches.
+_COMPOUND = re.compile(
+    r"\s?(?!(?:in|for|per|on|at|of|after|as|from|when|with|by|is|because|since|if|every|each)\b)[a-z]{1,20}\s?(?:,|and|,\s?and)?\s?",
+    re.I,
+)
+_PART_WORDS = re.compile(r"[\s-]+(?:of|times|plus|minus|hundredth|tenth|third|hal[fv]|fourth|quarter|fifth)", re.I)
+# Further apart than this, two numbers are not alternatives of each other.
+_NEAR = 60
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a text commits to no number."""
+
+    reason: str
+
+
+SEVERAL = Problem("several numbers")
+EXPRESSION = Problem("an expression, not a number")
+AMBIGUOUS = Problem("a number that can be read in several ways")
+NEGATED = Problem("the answer is negated or bounded")
+
+
+def read_answer(text: str) -> Quantity | Problem | None:
+    """Return the one number of a cleaned text that should hold an answer; None when there is no number in it."""
+    found = quantities(text)
+    start = found[0].start if found else len(text)
+    if _NEGATED.search(text, 0, start):
+        return NEGATED
+    worded = leading_cardinal(text)
+    if worded is not None and worded[1] <= start:
+        return _in_words(text, Quantity(0, worded[1], worded[0]), found)
+    return _in_digits(text, found) if found else None
+
+
+def stands_alone(text: str, before: str, found: Sequence[Quantity]) -> Quantity | Problem:
+    """Return the last of a text's numbers if it stands there as a result.
+
+    Args:
+        text: cleaned.
+        before: the part of the last number's sentence that precedes it.
+        found: the text's numbers in order, at least one.
+    """
+    last = found[-1]
+    if last.value is None:
+        return AMBIGUOUS
+    if _OPERATOR_AFTER.match(text, last.end) or _OPERATOR_BEFORE.search(before[-100:]):
+        return EXPRESSION
+    if _NEGATED.search(before[-_NEAR:]) and not quantities(before[-_NEAR:]):
+        return NEGATED
+    previous = found[-2] if len(found) > 1 and found[-2].start >= last.start - len(before) else None
+    if previous and not previous.equals(last) and alternatives(text[previous.end : last.start]):
+        return SEVERAL
+    return last
+
+
+def alternatives(between: str) -> bool:
+    """Whether what stands between two numbers leaves open which of them is meant."""
+    if len(between) > _NEAR:
+        return False
+    return bool(_CONNECTED.fullmatch(between) or _COMPOUND.fullmatch(between) or _OR.search(between))
+
+
+def _in_words(text: str, worded: Quantity, found: Sequence[Quantity]) -> Quantity | Problem:
+    """Accept a number in words if nothing beside it makes it another one."""
+    rest = text[worded.end :]
+    if _PART_WORDS.match(rest):
+        return EXPRESSION
+    if any(not number.equals(worded) for number in found) or _OR.search(rest[:_NEAR]):
+        return SEVERAL
+    return worded
+
+
+def _in_digits(text: str, found: Sequence[Quantity]) -> Quantity | Problem:
+    """Return the number that a text begins with, or what its equation comes to."""
+    if _OPERATOR_AFTER.match(text, found[0].end):
+        result = text.rfind("=") + 1
+        found = [number for number in found if number.start >= result > 0]
+        if not found or text[result : found[0].start].strip() or _OPERATOR_AFTER.match(text, found[0].end):
+            return EXPRESSION
+    first = found[0]
+    if first.value is None:
+        return AMBIGUOUS
+    other = next((number for number in found[1:] if not number.equals(first)), None)
+    if other is not None and alternatives(text[first.end : other.start]):
+        return SEVERAL
+    if _OR.search(text[first.end : first.end + _NEAR]) and other is None and _worded_alternative(text[first.end :]):
+        return SEVERAL
+    return first
+
+
+def _worded_alternative(rest: str) -> bool:
+    """Whether a number in words follows an `or`, as in `12 or thirteen`."""
+    place = _OR.search(rest)
+    return place is not None and leading_cardinal(rest[place.end() :].lstrip()) is not None

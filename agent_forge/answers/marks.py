@@ -1,0 +1,124 @@
+r"""Where a completion says that its answer stands.
+
+Four marks are known; all but the last are formal, written for a grader:
+
+    #### 18          hash: the rest of the line
+    \boxed{18}       box: the braces' content, nested braces included
+    <answer>18</answer>   tag: up to the closing tag, or to the end of the text
+    the answer is 18      cue: the rest of the sentence; "Answer: 18" is one too
+
+Every scan is linear in the text, whatever is in it: content is cut at `LONGEST` characters and only the last `MOST`
+marks are returned.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Style = Literal["hash", "box", "tag", "cue"]
+
+LONGEST = 1000
+MOST = 64
+
+_HASH = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n#]*)")
+_BRACE = re.compile(r"\\(?:f?boxed|fbox)\s{0,3}\{|\\[{}]|[{}]")
+_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+# `(?=n't)` keeps the negation in the content: "the answer isn't 5" must not read as 5.
+_CUE = re.compile(
+    r"\banswers?(?:\s+to\s+(?:the|this|your)\s+(?:question|problem))?[*_\s]{0,4}"
+    r"(?:[:=]|\b(?:is|are|was|equals|(?:should|would|will|must|has\s+to)\s+be)(?=n't|\b))",
+    re.IGNORECASE,
+)
+_FILLER = re.compile(
+    r"(?:[\s:*_`]|\b(?:therefore|thus|then|so|indeed|simply|just|exactly|precisely|equal\s+to|given\s+by)\b,?)*",
+    re.IGNORECASE,
+)
+# After `!` only a new sentence ends the old one: `5! = 120` goes on.
+_SENTENCE_END = re.compile(r"[.?](?=\s|$|[\"'*)])|!(?=\s*(?:$|[A-Z]))|\n")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One place that says what the answer is: `text[start:end]`, with the answer's part of it in `content`."""
+
+    style: Style
+    start: int
+    end: int
+    content: str
+
+    @property
+    def formal(self) -> bool:
+        """Whether the mark is written for a grader, not in prose."""
+        return self.style != "cue"
+
+
+def find_marks(text: str) -> list[Mark]:
+    """Return the last marks of the text in the order of their positions."""
+    formal = sorted([*_hashes(text), *_boxes(text), *_tags(text)], key=lambda mark: mark.start)[-MOST:]
+    return sorted([*formal, *_cues(text, formal)[-MOST:]], key=lambda mark: mark.start)
+
+
+def sentence_start(text: str, before: int) -> int:
+    """Return where the sentence or line begins that holds position `before`, looking back `LONGEST` characters."""
+    start = max(0, before - LONGEST)
+    for end in _SENTENCE_END.finditer(text, start, before):
+        start = end.end()
+    return start
+
+
+def _mark(style: Style, start: int, end: int, content: str) -> Mark:
+    return Mark(style, start, end, content[:LONGEST].strip())
+
+
+def _hashes(text: str) -> list[Mark]:
+    return [_mark("hash", match.start(), match.end(), match.group(1)) for match in _HASH.finditer(text)]
+
+
+def _boxes(text: str) -> list[Mark]:
+    marks: list[Mark] = []
+    # One entry per open brace: where its box and the content start, None for a brace that is no box.
+    opened: list[tuple[int, int] | None] = []
+    for brace in _BRACE.finditer(text):
+        token = brace.group()
+        if token == "{":
+            opened.append(None)
+        elif len(token) > 2:
+            opened.append((brace.start(), brace.end()))
+        elif token == "}" and opened and (box := opened.pop()) is not None:
+            while marks and marks[-1].start > box[0]:
+                marks.pop()  # a box inside this one
+            marks.append(_mark("box", box[0], brace.end(), text[box[1] : min(brace.start(), box[1] + LONGEST)]))
+    return marks
+
+
+def _tags(text: str) -> list[Mark]:
+    marks: list[Mark] = []
+    opened: re.Match[str] | None = None
+    for tag in _TAG.finditer(text):
+        if not tag.group(1):
+            opened = tag
+        elif opened is not None:
+            marks.append(_mark("tag", opened.start(), tag.end(), text[opened.end() : tag.start()]))
+            opened = None
+    if opened is not None:
+        marks.append(_mark("tag", opened.start(), len(text), text[opened.end() :]))
+    return marks
+
+
+def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
+    r"""Find cues; each ends where a formal mark begins, and `the answer is \boxed{18}` is none beside its box."""
+    starts = [mark.start for mark in formal]
+    marks = []
+    for cue in _CUE.finditer(text):
+        filler = _FILLER.match(text, cue.end())
+        start = filler.end() if filler else cue.end()
+        sentence_end = _SENTENCE_END.search(text, start, start + LONGEST)
+        end = sentence_end.start() if sentence_end else min(len(text), start + LONGEST)
+        following = bisect_left(starts, cue.start())
+        cut = following < len(starts) and starts[following] < end
+        content = text[start : starts[following] if cut else end].strip()
+        if content.strip("$([\\*") or not cut:
+            marks.append(Mark("cue", cue.start(), end, content))
+    return marks

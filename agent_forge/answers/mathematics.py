@@ -1,0 +1,143 @@
+r"""Mathematical answers: is what a completion gives the reference, in whatever form it is written?
+
+    reference \frac{3}{4}:  \boxed{\dfrac34}, "The answer is $0.75$.", \boxed{x = 3/4}   are right
+                            \boxed{0.7500001}, \boxed{\frac34} after \boxed{\frac12}     are not
+
+Where the completion says what its answer is (`marks`) decides; without a mark, its last formula or number does.
+"""
+
+import re
+from itertools import pairwise
+
+from agent_forge.answers.commitment import Problem
+from agent_forge.answers.equality import same_answer
+from agent_forge.answers.latex import read_math, tidy
+from agent_forge.answers.marks import find_marks
+from agent_forge.answers.number import last_number
+from agent_forge.answers.quantity import clean
+from agent_forge.answers.repeats import without_question
+from agent_forge.answers.symbolic import symbolically_equal
+from agent_forge.answers.values import Unreadable
+from agent_forge.records import Grade
+
+LONGEST = 500
+# One grading may ask the symbolic checker this often: each call can take seconds.
+MOST_SYMBOLIC = 4
+
+_DELIMITER = re.compile(r"\\[()\[\]]|\$\$|(?<!\\)\$")
+_CONNECTION = re.compile(r"\s*(?:,|;|,?\s*\b(?:and|or)\b)?\s*")
+_NEGATED = re.compile(r"\s*(?:n't|not|never|neither)\b", re.I)
+_REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(", re.I)
+_PROSE = re.compile(r"(?:[A-Za-z]{2,}[ ,]+){2}[A-Za-z]{2,}")
+_FORMULA = re.compile(r"[\d\\]")
+_OPERATION = re.compile(r"(?<=.)[-+*/^!]|\\(?:frac|cdot|times|sqrt|sin|cos|tan|log|ln|sum|prod|int|binom|lfloor|lceil)")
+
+
+def grade_mathematics(completion: str, reference: str, prompt: str = "") -> Grade:
+    """Compare the completion's answer with the reference.
+
+    Args:
+        completion: what the model wrote.
+        reference: the answer in LaTeX.
+        prompt: the question, so that repeating its expression is not taken for answering it.
+    """
+    candidates = find_answers(without_question(completion, prompt))
+    if not candidates or not candidates[-1]:
+        return Grade(extracted=None, correct=False, reason="no answer")
+    found = candidates[-1]
+    if max(map(len, candidates)) > LONGEST:
+        return Grade(extracted=None, correct=False, reason="too long for an answer")
+    equal = _Equality()
+    if not all(equal(other, found) for other in dict.fromkeys(candidates) if other != found):
+        return Grade(extracted=found, correct=False, reason="contradicts itself: several different answers")
+    if _is_copied(found, reference, prompt):
+        return Grade(extracted=found, correct=False, reason="an expression of the question, not worked out")
+    correct = equal(found, reference)
+    return Grade(extracted=found, correct=correct, reason="equal" if correct else f"expected {reference[:200]}")
+
+
+def find_answers(text: str) -> list[str]:
+    """Return the formally marked answers and a cue's after them; without marks what the text ends with."""
+    marks = find_marks(text)
+    if not marks:
+        return _last_formula(text)
+    formal = [mark for mark in marks if mark.formal]
+    # Headings begin like a hash mark, so of those only the last counts, and none beside a box or a tag.
+    chosen = [mark.content for mark in formal if mark.style != "hash"] or [mark.content for mark in formal[-1:]]
+    if not marks[-1].formal:
+        said = _said(marks[-1].content)
+        if not chosen or _FORMULA.search(said):
+            chosen.append(said)
+    return chosen
+
+
+class _Equality:
+    """Equality of two answers as written, with a bounded number of calls to the symbolic checker."""
+
+    def __init__(self) -> None:
+        self._left = MOST_SYMBOLIC
+
+    def __call__(self, found: str, expected: str) -> bool:
+        try:
+            return same_answer(read_math(found), read_math(expected), self._symbolic)
+        except (Unreadable, RecursionError, ArithmeticError, ValueError):
+            return False
+
+    def _symbolic(self, found: str, expected: str) -> bool:
+        self._left -= 1
+        return self._left >= 0 and symbolically_equal(found, expected)
+
+
+def _said(content: str) -> str:
+    """Return the answer in the sentence after a cue: its first formulas, or its words up to a reason."""
+    if _NEGATED.match(content):
+        return ""
+    spans = _formulas(content)
+    if not spans:
+        return _REASON.split(content, maxsplit=1)[0].strip(" $*`")
+    joined = [spans[0]]
+    for span, following in pairwise(spans):
+        if not _CONNECTION.fullmatch(content, span[1], following[0]):
+            break
+        joined.append(following)
+    return ", ".join(formula for _, _, formula in joined)
+
+
+def _last_formula(text: str) -> list[str]:
+    """Return what a text without marks ends with: its last formula, its last line, or that line's last number."""
+    if text.rstrip(" \n*\"'").endswith("?"):
+        return []
+    spans = _formulas(text)
+    if spans:
+        first = len(spans) - 1
+        while first and _CONNECTION.fullmatch(text, spans[first - 1][1], spans[first][0]):
+            first -= 1
+        return [", ".join(formula for _, _, formula in spans[first:])]
+    lines = text.strip().splitlines()
+    if not lines:
+        return []
+    if not _PROSE.search(lines[-1]):
+        return [lines[-1].strip(" *`$")]
+    number = last_number(clean(text))
+    return [] if isinstance(number, Problem) else [str(number)]
+
+
+def _formulas(text: str) -> list[tuple[int, int, str]]:
+    """Return start, end and content of every formula between delimiters; a delimiter without its partner is skipped."""
+    found: list[tuple[int, int, str]] = []
+    closing = {"$": "$", "$$": "$$", "\\(": "\\)", "\\[": "\\]"}
+    opened: re.Match[str] | None = None
+    for delimiter in _DELIMITER.finditer(text):
+        if opened is not None and delimiter.group() == closing[opened.group()]:
+            content = text[opened.end() : min(delimiter.start(), opened.end() + LONGEST + 1)].strip()
+            found.append((opened.start(), delimiter.end(), content))
+            opened = None
+        elif delimiter.group() in closing:
+            opened = delimiter
+    return found
+
+
+def _is_copied(found: str, reference: str, prompt: str) -> bool:
+    """Whether an answer is an expression that the question itself holds, and not the reference as written."""
+    copied, expected, asked = (re.sub(r"[\s{}$]", "", tidy(text)) for text in (found, reference, prompt[:20_000]))
+    return bool(_OPERATION.search(copied)) and copied != expected and copied in asked
