@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_forge import __version__
+from agent_forge import __version__, commands
 from agent_forge.errors import ForgeError, Interrupted, OutputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinking into a model, if it helps.")
@@ -150,6 +150,9 @@ def config(
         return
     arguments = dict(parse_assignment(text) for text in assignments or [])
     typer.echo(yaml.safe_dump(grouped(load_config(arguments, file, os.environ)), sort_keys=False), nl=False)
+
+
+commands.register(app)
 
 
 def main() -> None:

@@ -55,6 +55,15 @@ class Grade(Record):
     reason: str
 
 
+class CompletionRow(Record):
+    """A completion to grade again: what was answered to which question; other fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    completion: str
+
+
 class ResultRow(BaseModel):
     """One graded completion: one question, one round, one arm.
 

@@ -15,7 +15,7 @@ LAYERS = (
     ("models", "storage", "tracking"),
     ("stages", "run_directory"),
     ("local_run", "progress", "report"),
-    ("quietstar_baker", "cli", "demo"),
+    ("quietstar_baker", "cli", "commands", "demo"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -1,0 +1,133 @@
+"""Commands that answer one question and write no run: calibrate, plan, grade, overlap."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent_forge.errors import CheckFailed, ResultsError
+
+Alpha = Annotated[float, typer.Option(min=1e-6, max=0.499, help="The gate's rate of false bakes.")]
+MinImprovement = Annotated[float, typer.Option(min=0, max=0.999, help="Smallest gain in accuracy worth baking for.")]
+Margin = Annotated[float, typer.Option(min=1e-6, max=0.999, help="Loss that a guard task may show.")]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the command line."""
+    for command in (calibrate, plan, grade, overlap):
+        app.command()(command)
+
+
+def calibrate(
+    questions: Annotated[int, typer.Option(min=2, help="Questions per experiment: the planned size.")] = 100,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds per experiment.")] = 3,
+    experiments: Annotated[int, typer.Option(min=1, help="Simulated experiments per line.")] = 1000,
+    effect: Annotated[float, typer.Option(help="Gain in accuracy whose power is measured, as a fraction.")] = 0.05,
+    seed: Annotated[int, typer.Option(min=0, help="Root of the simulation's random choices.")] = 0,
+    alpha: Alpha = 0.05,
+    min_improvement: MinImprovement = 0.02,
+    non_inferiority_margin: Margin = 0.05,
+    as_json: JsonOutput = False,
+) -> None:
+    """Simulate the gate: how often it bakes equal arms, and how often it finds a real gain."""
+    import numpy as np
+
+    from agent_forge.calibration import calibrate as simulate
+    from agent_forge.comparison import Criteria
+
+    criteria = Criteria(alpha, min_improvement, non_inferiority_margin, power=0.8)
+    found = simulate(np.random.default_rng(seed), criteria, experiments, questions, rounds, effect)
+    if as_json:
+        typer.echo(found.model_dump_json())
+        return
+    typer.echo(
+        f"{experiments:,} experiments of {questions} questions and {rounds} rounds, gain {effect:+.1%}, seed {seed}"
+    )
+    typer.echo(
+        f"{'rounds are':<12}{'false bakes (95 %)':>24}{'power (95 %)':>24}{'no_bake':>9}{'t-test of rounds':>18}"
+    )
+    for line in found.scenarios:
+        false, true = line.false_bake_interval, line.bake_interval
+        typer.echo(
+            f"{line.scenario:<12}"
+            f"{f'{line.false_bake_rate:.1%} ({false[0]:.1%} to {false[1]:.1%})':>24}"
+            f"{f'{line.bake_rate:.1%} ({true[0]:.1%} to {true[1]:.1%})':>24}"
+            f"{line.no_bake_rate:>9.1%}{line.round_means_false_rate:>18.1%}"
+        )
+    typer.echo(
+        "no_bake: real gains given up. t-test of rounds: false bakes of a t-test over round means, the shortcut."
+    )
+
+
+def plan(
+    effect: Annotated[float, typer.Option(help="True gain in accuracy to find, as a fraction.")] = 0.05,
+    power: Annotated[float, typer.Option(help="Probability of finding it.")] = 0.8,
+    alpha: Alpha = 0.05,
+    min_improvement: MinImprovement = 0.02,
+    rounds: Annotated[list[int] | None, typer.Option(help="Rounds to compare; may be repeated.")] = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Say how many questions and rounds to buy to find a gain."""
+    from agent_forge.calibration import plan as compute
+
+    found = compute(effect, power, alpha, min_improvement, rounds or (1, 2, 3, 5, 8))
+    if as_json:
+        typer.echo(found.model_dump_json())
+        return
+    typer.echo(f"to find a gain of {effect:+.1%} with power {power:.0%} at alpha {alpha:g}:")
+    typer.echo(f"{'ab_test_rounds':>14}{'eval_samples':>14}{'completions':>13}")
+    for option in found.options:
+        cheapest = "  fewest completions" if option == found.cheapest else ""
+        typer.echo(f"{option.rounds:>14}{option.questions:>14,}{option.completions:>13,}{cheapest}")
+    typer.echo("with greedy decoding rounds repeat each other: take the line for one round")
+
+
+def grade(
+    completions: Annotated[Path, typer.Argument(help="JSON lines `id completion`.")],
+    questions: Annotated[
+        Path | None, typer.Option(help="JSON lines of questions; default: the data set's own.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Data set whose questions were answered.")] = None,
+    dataset_path: Annotated[str | None, typer.Option(help="Local directory with the data set's files.")] = None,
+) -> None:
+    """Grade completions again; prints JSON lines `id extracted correct reason`."""
+    from agent_forge.answers import grade as judge
+    from agent_forge.answers import require_grader
+    from agent_forge.errors import ConfigError
+    from agent_forge.questions.sources import load_task
+    from agent_forge.records import CompletionRow, read_rows
+
+    source = str(questions) if questions else dataset
+    if source is None:
+        raise ConfigError("give --questions FILE.jsonl or --dataset NAME: completions are graded against a reference")
+    by_id = {question.id: question for part in load_task(source, dataset_path).parts.values() for question in part}
+    for kind in sorted({question.kind for question in by_id.values()}):
+        require_grader(kind)
+    rows = list(read_rows(CompletionRow, completions, ResultsError))
+    if strangers := [row.id for row in rows if row.id not in by_id]:
+        raise ResultsError(f"{completions}: {len(strangers)} ids are not in {source}, the first is {strangers[0]}")
+    if not rows:
+        raise ResultsError(f"{completions} holds no completions; one JSON object per line is expected")
+    for row in rows:
+        asked = by_id[row.id]
+        found = judge(asked.kind, row.completion, asked.reference, asked.prompt)
+        answer = {"id": row.id, "extracted": found.extracted, "correct": found.correct, "reason": found.reason}
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+
+
+def overlap(
+    first: Annotated[Path, typer.Argument(help="JSON lines of questions.")],
+    second: Annotated[Path, typer.Argument(help="JSON lines of questions.")],
+) -> None:
+    """Find items of the first file that share a 13-gram with the second; exit 1 if there are any."""
+    from agent_forge.questions.overlap import overlap_between
+    from agent_forge.questions.sources import load_task
+
+    one, two = ([q for part in load_task(str(path)).parts.values() for q in part] for path in (first, second))
+    leaks = overlap_between(one, two)
+    for leaked, other, gram in leaks:
+        typer.echo(json.dumps({"first": leaked, "second": other, "shared": gram}, ensure_ascii=False))
+    if leaks:
+        raise CheckFailed(f"{len(leaks)} of {len(one)} questions of {first} share a 13-gram with {second}")
