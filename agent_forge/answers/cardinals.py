@@ -15,6 +15,7 @@ _TENS = {word: value * 10 for value, word in enumerate((
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 _WORD = re.compile(r"[a-z]+")
 _BETWEEN = re.compile(r"[\s-]{1,3}")
+_BETWEEN_SCALES = re.compile(r",?[\s-]{1,3}")
 
 
 def leading_cardinal(text: str) -> tuple[Fraction, int] | None:
@@ -36,7 +37,7 @@ def _leading_words(text: str) -> tuple[list[str], int]:
             end = word.end()
         elif name != "and" or not words:
             break
-        gap = _BETWEEN.match(text, word.end())
+        gap = (_BETWEEN_SCALES if name in _SCALES else _BETWEEN).match(text, word.end())
         if gap is None:
             break
         position = gap.end()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 
 from agent_forge.answers.characters import plain
-from agent_forge.answers.marks import sentence_start
+from agent_forge.answers.marks import CORRECTION, find_marks, sentence_start
 from agent_forge.answers.repeats import without_question
 from agent_forge.answers.text import marked_answers, normalise_text
 from agent_forge.records import Grade
@@ -20,14 +20,21 @@ from agent_forge.records import Grade
 _OPTION_LINE = re.compile(r"^[ \t]{0,8}(?:[-*][ \t]{1,4})?\(?([A-Z])(?:\)[.:]?|[.:])[ \t]{1,8}(\S[^\n]*)", re.MULTILINE)
 _OPTION_INLINE = re.compile(r"\(([A-Z])\)[ \t]{1,8}([^\n(]{1,500})")
 # A letter with punctuation, at the end or before its reason: `A man` begins with an article.
+_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s?\{([^{}]*)\}")
 _HEAD = re.compile(
     r"(?:(?:the\s)?(?:option|choice|letter)\s{1,3})?[(\[]?([A-Z])(?:[)\].:,]|\s*$|\s{1,3}(?:because|since|is|or|and)\b)",
     re.I,
 )
 _NAMED = re.compile(
-    r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3}\(?([A-Z])\b|\(([A-Z])\)|^[ \t*\[]*([A-Z])[ \t*.\]]*$", re.M
+    r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3}\(?([A-Z])\b|\(([A-Z])\)|^[ \t*\[]*([A-Z])[ \t*.\]]*$"
+    # Closing a line: `It must be B.`, `Therefore, B.`
+    r"|\b(?:is|be|[Ii]t's|[Cc]hoose|[Pp]ick|[Ss]elect|(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o),?)\s{1,3}([A-Z])[ \t*.]*$",
+    re.M,
 )
-_BESIDE = re.compile(r"(?:[/,&]|\b(?:or|and|nor|not|either|option|choice))\s{0,3}\(?([A-Z])\b(?!\s+\w)|\(([A-Z])\)")
+_BESIDE = re.compile(
+    r"(?:[/,&]|\b(?:or|and|nor|either|option|choice))\s{0,3}"
+    r"(?:(?!not\b)[a-z]{1,20}\s{1,3}){0,2}\(?([A-Z])\b(?!\s+\w)|(?<!not )\(([A-Z])\)"
+)
 _NEGATED = re.compile(r"\b(?:not|never|neither|nor|except|wrong)\b|n't\b", re.I)
 _WORD = re.compile(r"\w+")
 
@@ -44,13 +51,16 @@ def grade_choice(completion: str, reference: str, prompt: str) -> Grade:
     expected = reference_letter(reference, options)
     if expected is None:
         return Grade(extracted=None, correct=False, reason=f"the reference {reference[:80]!r} is no option")
-    answers = [plain(answer) for answer in marked_answers(without_question(completion, prompt))]
+    said = without_question(completion, prompt)
+    answers = [_TEXT.sub(r"\1", plain(answer)) for answer in marked_answers(said)]
     letters = {_chosen(answer, options) for answer in answers}
     if len(letters) > 1:
         return Grade(extracted=None, correct=False, reason="contradicts itself: several marked answers")
     letter = letters.pop()
     if letter is None:
         return Grade(extracted=None, correct=False, reason="names no option, or not exactly one")
+    if _takes_back(said, letter, options):
+        return Grade(extracted=None, correct=False, reason=f"taken back: {letter}, then another")
     correct = letter == expected
     return Grade(extracted=letter, correct=correct, reason="equal" if correct else f"expected {expected}")
 
@@ -92,6 +102,13 @@ def _chosen(answer: str, options: Mapping[str, str]) -> str | None:
     texts = _texts_in(rest, options)
     agrees = not texts or letter in texts
     return letter if agrees and not _letters(_BESIDE, rest, options) - {letter} else None
+
+
+def _takes_back(text: str, letter: str, options: Mapping[str, str]) -> bool:
+    """Whether what follows the last mark corrects itself to another letter."""
+    marks = find_marks(text)
+    rest = text[marks[-1].end :] if marks else ""
+    return CORRECTION.search(rest) is not None and bool(_letters(_NAMED, rest, options) - {letter})
 
 
 def _named_once(text: str, options: Mapping[str, str]) -> str | None:

@@ -10,11 +10,21 @@ from agent_forge.answers.quantity import Quantity, quantities
 # Words such as a unit that may stand between a number and an operator.
 _UNIT = r"(?:\s?[a-z]{1,20}\.?){0,2}?"
 _OPERATOR_AFTER = re.compile(
-    rf"\s?[\^√\\]|\(\s?\d|(?:[xyzn]|[MB])\b|{_UNIT}\s?"
-    r"(?:[+×÷=]|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(])"
+    rf"\s?[\^√\\π]|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|{_UNIT}\s?"
+    r"(?:[+×÷=]|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(]|"
+    r"\b(?:more|less|fewer|greater|larger|smaller)\s{1,3}than\s{1,3}[\d(])"
 )
-_OPERATOR_BEFORE = re.compile(rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$")
+_OPERATOR_BEFORE = re.compile(
+    rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$"
+    r"|\b(?:half|thirds?|quarters?|twice|double|triple|square|root|multiple)\s{1,3}(?:of\s{1,3})?(?:the\s{1,3})?$"
+    r"|(?:[≤≥]|\\[gl]eq?(?![a-z])|(?:^|\w\s)[<>]=?)\s?$",
+    re.I,
+)
 _NEGATED = re.compile(r"\b(?:not|never|neither|unknown)\b|n't\b|\b(?:more|less|greater|fewer|other)\s+than\b", re.I)
+_DENIED = re.compile(r"\b(?:(?:rather|other)\s+than|instead\s+of|not)\s+(?:\w{1,20}\s+){0,2}$", re.I)
+_OPEN_END = re.compile(
+    r"(?:\s+[a-z]{1,20}){0,2}\s+or\s+(?:more|less|fewer|greater|higher|lower|so|thereabouts)\b", re.I
+)
 _CONNECTED = re.compile(r"(?:or|and|to|through|versus|vs|maybe|perhaps|possibly|probably|[\s,;/&–—|~±-])*", re.I)
 _OR = re.compile(r"\b(?:or|alternatively)\b", re.I)
 # Two amounts that make up one answer: 5 hours and 30 minutes, 6 feet 2 inches.
@@ -22,7 +32,11 @@ _COMPOUND = re.compile(
     r"\s?(?!(?:in|for|per|on|at|of|after|as|from|when|with|by|is|because|since|if|every|each)\b)[a-z]{1,20}\s?(?:,|and|,\s?and)?\s?",
     re.I,
 )
-_PART_WORDS = re.compile(r"[\s-]+(?:of|times|plus|minus|hundredth|tenth|third|hal[fv]|fourth|quarter|fifth)", re.I)
+_PART_WORDS = re.compile(
+    r"[\s-]+(?:and\s+(?:a|one|two|three)[\s-]+)?(?:of|times|plus|minus|hundredth|tenth|third|hal[fv]|fourth|quarter|fifth)"
+    r"|[\s-]+(?:dozen|hundred|thousand|million|billion)",
+    re.I,
+)
 # Further apart than this, two numbers are not alternatives of each other.
 _NEAR = 60
 
@@ -65,7 +79,8 @@ def stands_alone(text: str, before: str, found: Sequence[Quantity]) -> Quantity 
         return AMBIGUOUS
     if _OPERATOR_AFTER.match(text, last.end) or _OPERATOR_BEFORE.search(before[-100:]):
         return EXPRESSION
-    if _NEGATED.search(before[-_NEAR:]) and not quantities(before[-_NEAR:]):
+    near = before[-_NEAR:]
+    if _DENIED.search(near) or _OPEN_END.match(text, last.end) or (_NEGATED.search(near) and not quantities(near)):
         return NEGATED
     previous = found[-2] if len(found) > 1 and found[-2].start >= last.start - len(before) else None
     if previous and not previous.equals(last) and alternatives(text[previous.end : last.start]):
@@ -85,6 +100,8 @@ def _in_words(text: str, worded: Quantity, found: Sequence[Quantity]) -> Quantit
     rest = text[worded.end :]
     if _PART_WORDS.match(rest):
         return EXPRESSION
+    if _OPEN_END.match(rest):
+        return NEGATED
     if any(not number.equals(worded) for number in found) or _OR.search(rest[:_NEAR]):
         return SEVERAL
     return worded
@@ -100,6 +117,10 @@ def _in_digits(text: str, found: Sequence[Quantity]) -> Quantity | Problem:
     first = found[0]
     if first.value is None:
         return AMBIGUOUS
+    if _OPERATOR_BEFORE.search(text[: first.start][-100:]):
+        return EXPRESSION
+    if _OPEN_END.match(text, first.end):
+        return NEGATED
     other = next((number for number in found[1:] if not number.equals(first)), None)
     if other is not None and alternatives(text[first.end : other.start]):
         return SEVERAL

@@ -44,6 +44,10 @@ _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\(?:mbox|mathrm|textbf|mathbf|textit|textrm|rm|hbox|bf)\s?(?=\{)", r"\\text"),
+        (
+            r"(?<![\d.])(\d{0,20})\.(\d{0,20})\\(?:overline|bar)\s?\{(\d{1,20})\}",
+            lambda match: _recurring(*match.groups()),
+        ),
         (r"\\operatorname\s?\{([a-z]+)\}", r"\\\1 "),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits)(?![A-Za-z])\.?", ""),
@@ -69,6 +73,8 @@ _TRAILING_WORDS = re.compile(
     r"(?<=[\d})i])\s+(?!(?:mod|and|or)\b)([A-Za-z]{2,20}(?:[ /][A-Za-z]{1,20}){0,3})\s?(?:\^\s?\{?(\d)\}?)?$"
 )
 _DEGREE = re.compile(r"\s*(?:\\degree|degrees?)\s*$")
+_LETTER = re.compile(r"[^\W\d_]")
+_ARTICLE = re.compile(r"^(?:an?|the) (?=\w)")
 _WORD = re.compile(r"[A-Za-z]{3,}(?:[ '-][A-Za-z]+)*")
 
 
@@ -93,8 +99,10 @@ def read_math(latex: str) -> MathAnswer:
     """Take an answer apart."""
     body = tidy(latex)
     whole = re.fullmatch(rf"[\s(]*{_TEXT}[\s).]*", body)
-    if whole or (_WORD.fullmatch(body) and not body.startswith("\\")):
-        return MathAnswer("", text=normalise_text(whole.group(1) if whole else body))
+    if whole and not _LETTER.search(whole.group(1)):
+        body = whole.group(1).strip()
+    elif whole or (_WORD.fullmatch(body) and not body.startswith("\\")):
+        return MathAnswer("", text=_ARTICLE.sub("", normalise_text(whole.group(1) if whole else body)))
     percent = body.endswith("%")
     if percent:
         body = body.rstrip("%\\ ")
@@ -122,6 +130,14 @@ def same_unit(first: str, second: str) -> bool:
     letters = iter(long)
     abbreviates = short[:1] == long[:1] and all(letter in letters for letter in short)
     return one_power == other_power and abbreviates
+
+
+def _recurring(whole: str, decimals: str, period: str) -> str:
+    r"""Return `0.1\overline{6}` as the fraction `\frac{15}{90}`."""
+    scale = 10 ** len(decimals)
+    nines = 10 ** len(period) - 1
+    above = int(whole + decimals or "0") * nines + int(period)
+    return rf"\frac{{{above}}}{{{scale * nines}}}"
 
 
 def _unit_power(unit: str) -> tuple[str, str]:

@@ -27,14 +27,23 @@ _BRACE = re.compile(r"\\(?:f?boxed|fbox)\s{0,3}\{|\\[{}]|[{}]")
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 # `(?=n't)` keeps the negation in the content: "the answer isn't 5" must not read as 5.
 _CUE = re.compile(
-    r"\banswers?(?:\s+to\s+(?:the|this|your)\s+(?:question|problem))?[*_\s]{0,4}"
+    r"\b(?:answers?(?:\s+to\s+(?:the|this|your)\s+(?:question|problem))?|(?:correct|right|best)\s+(?:option|choice|letter))"
+    r"[*_\s]{0,4}"
     r"(?:[:=]|\b(?:is|are|was|equals|(?:should|would|will|must|has\s+to)\s+be)(?=n't|\b))",
+    re.IGNORECASE,
+)
+# What leaves open whether the answer is what follows: `if the answer is 5, then ...`.
+_SUPPOSED = re.compile(
+    r"\b(?:if|whether|suppose|assume|assuming|unless)(?:\s+that)?(?:\s+(?:the|your|my|our|its))?"
+    r"(?:\s+(?:final|correct|right|real))?\s+$",
     re.IGNORECASE,
 )
 _FILLER = re.compile(
     r"(?:[\s:*_`]|\b(?:therefore|thus|then|so|indeed|simply|just|exactly|precisely|equal\s+to|given\s+by)\b,?)*",
     re.IGNORECASE,
 )
+# Prose takes back what it said with one of these.
+CORRECTION = re.compile(r"\b(?:wait|actually|correction|scratch that|mistaken?|oops|sorry|recheck|instead)\b", re.I)
 # After `!` only a new sentence ends the old one: `5! = 120` goes on.
 _SENTENCE_END = re.compile(r"[.?](?=\s|$|[\"'*)])|!(?=\s*(?:$|[A-Z]))|\n")
 
@@ -87,9 +96,12 @@ def _boxes(text: str) -> list[Mark]:
         elif len(token) > 2:
             opened.append((brace.start(), brace.end()))
         elif token == "}" and opened and (box := opened.pop()) is not None:
+            content = text[box[1] : min(brace.start(), box[1] + LONGEST)].strip()
             while marks and marks[-1].start > box[0]:
-                marks.pop()  # a box inside this one
-            marks.append(_mark("box", box[0], brace.end(), text[box[1] : min(brace.start(), box[1] + LONGEST)]))
+                inner = marks.pop()
+                if content == text[inner.start : inner.end]:
+                    content = inner.content
+            marks.append(_mark("box", box[0], brace.end(), content))
     return marks
 
 
@@ -108,7 +120,10 @@ def _tags(text: str) -> list[Mark]:
 
 
 def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
-    r"""Find cues; each ends where a formal mark begins, and `the answer is \boxed{18}` is none beside its box."""
+    r"""Find cues; each ends where a formal mark begins, and `the answer is \boxed{18}` is none beside its box.
+
+    A cue in a question or a supposition says nothing: its content is empty.
+    """
     starts = [mark.start for mark in formal]
     marks = []
     for cue in _CUE.finditer(text):
@@ -119,6 +134,9 @@ def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
         following = bisect_left(starts, cue.start())
         cut = following < len(starts) and starts[following] < end
         content = text[start : starts[following] if cut else end].strip()
+        asks = sentence_end is not None and sentence_end.group() == "?"
+        if asks or _SUPPOSED.search(text, max(0, cue.start() - 40), cue.start()):
+            content = ""
         if content.strip("$([\\*") or not cut:
             marks.append(Mark("cue", cue.start(), end, content))
     return marks

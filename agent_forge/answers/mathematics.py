@@ -28,7 +28,7 @@ _DELIMITER = re.compile(r"\\[()\[\]]|\$\$|(?<!\\)\$")
 _CONNECTION = re.compile(r"\s*(?:,|;|,?\s*\b(?:and|or)\b)?\s*")
 _NEGATED = re.compile(r"\s*(?:n't|not|never|neither)\b", re.I)
 _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(", re.I)
-_PROSE = re.compile(r"(?:[A-Za-z]{2,}[ ,]+){2}[A-Za-z]{2,}")
+_PROSE = re.compile(r"\b(?:[A-Za-z]{2,40}[ ,]{1,4}){2}[A-Za-z]{2}")
 _FORMULA = re.compile(r"[\d\\]")
 _OPERATION = re.compile(r"(?<=.)[-+*/^!]|\\(?:frac|cdot|times|sqrt|sin|cos|tan|log|ln|sum|prod|int|binom|lfloor|lceil)")
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 
 from agent_forge.answers.commitment import Problem, read_answer, stands_alone
-from agent_forge.answers.marks import Mark, find_marks, sentence_start
+from agent_forge.answers.marks import CORRECTION, Mark, find_marks, sentence_start
 from agent_forge.answers.quantity import Quantity, clean, quantities
 from agent_forge.answers.repeats import without_question
 from agent_forge.records import Grade
@@ -22,7 +22,6 @@ from agent_forge.records import Grade
 _HEADING = re.compile(r"\W*(?:(?:step|part|case|option|question|problem)\s?\d|\d+[.)]\s+\S)", re.I)
 _LABEL = re.compile(r"(?:\b(?:step|part|case|option|question|problem)|#)\s?$", re.I)
 _ENUMERATOR = re.compile(r"[.)]\s+\S")
-_CORRECTION = re.compile(r"\b(?:wait|actually|correction|scratch that|mistaken?|oops|sorry|recheck|instead)\b", re.I)
 _CONCLUSION = re.compile(r"\b(?:so|therefore|thus|hence|final|finally|result|total)\b", re.I)
 _WRONG = re.compile(r"\b(?:no|wrong|incorrect|mistaken?)\b", re.I)
 
@@ -97,14 +96,14 @@ def _agreed(text: str, answers: Sequence[tuple[Mark, Quantity | Problem]]) -> Qu
         if isinstance(answer, Problem):
             if mark.formal:
                 return answer
-        elif not answer.equals(last) and (mark.formal or not _CORRECTION.search(text, mark.end, last_mark.start)):
+        elif not answer.equals(last) and (mark.formal or not CORRECTION.search(text, mark.end, last_mark.start)):
             return Problem(f"contradicts itself: {answer} and {last}")
     return _unless_taken_back(text[last_mark.end :], last)
 
 
 def _unless_taken_back(rest: str, answer: Quantity) -> Quantity | Problem:
     """Return the answer unless what follows it draws another conclusion or ends in another number."""
-    corrected = _CORRECTION.search(rest) is not None
+    corrected = CORRECTION.search(rest) is not None
     numbers = quantities(rest)
     if not numbers:
         return Problem("taken back") if corrected and _WRONG.search(rest) else answer

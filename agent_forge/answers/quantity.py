@@ -36,6 +36,10 @@ _LATEX = tuple(
         (r"-\s?\\?[$€£¥₹₽₩₪]\s?(?=[\d.])", "-"),
         (r"\\?[$€£¥₹₽₩₪]", " "),
         (r"\*\*|__|`|\\[()\[\]]", " "),
+        (r"(?<=\d) and (?:a|one)[ -]half\b", " 1/2"),
+        (r"(?<=\d) and (?:a|one)[ -](?:quarter|fourth)\b", " 1/4"),
+        (r"(?<=\d) and three[ -](?:quarters|fourths)\b", " 3/4"),
+        (r"(?:(?<=[=:#>{(])|(?<=\bis))[ \t]{0,3}-[ \t]{1,3}(?=[\d.])", " -"),
     )
 )
 
@@ -53,12 +57,12 @@ _TOKEN = re.compile(
     (?:\s?/\s?(?P<below>{_RUN}))?
     (?:[eE](?P<e>[-+]?\d+)(?![A-Za-z]) | \s?[×x*·]\s?10\s?\^\s?[{{(]?(?P<power>[-+]?\d+)[}})]?)?
     (?P<percent>\s?%|\s?percent\b)?
-    (?:\s?(?P<scale>hundred|thousand|million|billion|trillion)\b | (?P<kilo>[kK])(?![A-Za-z]))?
+    (?:\s?(?P<scale>dozen|hundred|thousand|million|billion|trillion)s?\b | (?P<kilo>[kK])(?![A-Za-z]))?
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _POWER_OF_TEN = re.compile(r"(?<![\w.])(?P<sign>-?)10\s?\^\s?[{(]?(?P<power>[-+]?\d+)[})]?")
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALES = {"dozen": 12, "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
 
 @dataclass(frozen=True)

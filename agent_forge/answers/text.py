@@ -26,7 +26,10 @@ def grade_text(completion: str, reference: str, prompt: str = "") -> Grade:
     expected = normalise_text(reference)
     if not expected:
         return Grade(extracted=None, correct=False, reason="the reference is empty")
-    found = {normalise_text(answer) for answer in marked_answers(without_question(completion, prompt))}
+    answers = marked_answers(without_question(completion, prompt))
+    if any(answer.rstrip(" \n\"'*_`)").endswith("?") for answer in answers) and not reference.rstrip().endswith("?"):
+        return Grade(extracted=None, correct=False, reason="a question, not an answer")
+    found = {normalise_text(answer) for answer in answers}
     if len(found) > 1:
         return Grade(extracted=None, correct=False, reason="contradicts itself: several marked answers")
     answer = next(iter(found))
