@@ -14,7 +14,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _VULGAR_FRACTION = re.compile("[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞↉]")
 _GROUPING_SPACE = re.compile("(?<=\\d)[\u00a0\u2007\u2009\u202f](?=\\d{3}(?!\\d))")
-_EN_DASH_SIGN = re.compile(r"(?:(?<=[\s($=:])|^)–(?=[\d.$€£¥])", re.MULTILINE)
+_EN_DASH_SIGN = re.compile(r"(?:(?<=[\s($=:>{#])|^)–(?=[\d.$€£¥])", re.MULTILINE)
 _FOREIGN_DIGIT = re.compile(r"[^\x00-\x7f]")
 _SAME_MEANING = str.maketrans(
     {

@@ -28,7 +28,7 @@ _HEAD = re.compile(
 _NAMED = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3}\(?([A-Z])\b|\(([A-Z])\)|^[ \t*\[]*([A-Z])[ \t*.\]]*$"
     # Closing a line: `It must be B.`, `Therefore, B.`
-    r"|\b(?:is|be|[Ii]t's|[Cc]hoose|[Pp]ick|[Ss]elect|(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o),?)\s{1,3}([A-Z])[ \t*.]*$",
+    r"|\b(?:is|be|[Ii]t's|[Cc]hoose|[Pp]ick|[Ss]elect|(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o),?)\s+([A-Z])[ \t*.]*$",
     re.M,
 )
 _BESIDE = re.compile(

@@ -79,12 +79,16 @@ def stands_alone(text: str, before: str, found: Sequence[Quantity]) -> Quantity 
         return AMBIGUOUS
     if _OPERATOR_AFTER.match(text, last.end) or _OPERATOR_BEFORE.search(before[-100:]):
         return EXPRESSION
+    if _worded_alternative(text[last.end : last.end + _NEAR]):
+        return SEVERAL
     near = before[-_NEAR:]
     if _DENIED.search(near) or _OPEN_END.match(text, last.end) or (_NEGATED.search(near) and not quantities(near)):
         return NEGATED
-    previous = found[-2] if len(found) > 1 and found[-2].start >= last.start - len(before) else None
-    if previous and not previous.equals(last) and alternatives(text[previous.end : last.start]):
-        return SEVERAL
+    if len(found) > 1 and not found[-2].equals(last):
+        between = text[found[-2].end : last.start]
+        same_sentence = found[-2].start >= last.start - len(before)
+        if not between.strip() or (same_sentence and alternatives(between)):
+            return SEVERAL
     return last
 
 
@@ -124,7 +128,7 @@ def _in_digits(text: str, found: Sequence[Quantity]) -> Quantity | Problem:
     other = next((number for number in found[1:] if not number.equals(first)), None)
     if other is not None and alternatives(text[first.end : other.start]):
         return SEVERAL
-    if _OR.search(text[first.end : first.end + _NEAR]) and other is None and _worded_alternative(text[first.end :]):
+    if other is None and _worded_alternative(text[first.end : first.end + _NEAR]):
         return SEVERAL
     return first
 

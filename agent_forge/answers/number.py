@@ -24,6 +24,9 @@ _LABEL = re.compile(r"(?:\b(?:step|part|case|option|question|problem)|#)\s?$", r
 _ENUMERATOR = re.compile(r"[.)]\s+\S")
 _CONCLUSION = re.compile(r"\b(?:so|therefore|thus|hence|final|finally|result|total)\b", re.I)
 _WRONG = re.compile(r"\b(?:no|wrong|incorrect|mistaken?)\b", re.I)
+_THAT_IS_WRONG = re.compile(
+    r"\b(?:that|this|it)(?:'s|\s+is|\s+was)\s+(?:wrong|incorrect|not\s+(?:right|correct))\b", re.I
+)
 
 
 def grade_number(completion: str, reference: str, prompt: str = "") -> Grade:
@@ -106,7 +109,8 @@ def _unless_taken_back(rest: str, answer: Quantity) -> Quantity | Problem:
     corrected = CORRECTION.search(rest) is not None
     numbers = quantities(rest)
     if not numbers:
-        return Problem("taken back") if corrected and _WRONG.search(rest) else answer
+        denied = _THAT_IS_WRONG.search(rest) or (corrected and _WRONG.search(rest))
+        return Problem("taken back") if denied else answer
     last = numbers[-1]
     if last.equals(answer):
         return answer
