@@ -105,9 +105,12 @@ def _chosen(answer: str, options: Mapping[str, str]) -> str | None:
 
 
 def _takes_back(text: str, letter: str, options: Mapping[str, str]) -> bool:
-    """Whether what follows the last mark corrects itself to another letter."""
+    """Whether what follows the last mark is another option's text, or a correction to another letter."""
     marks = find_marks(text)
     rest = text[marks[-1].end :] if marks else ""
+    # In `The answer is A. iron.` the mark's sentence ends before the text.
+    if _by_text(normalise_text(rest.partition("\n")[0]), options) not in (None, letter):
+        return True
     return CORRECTION.search(rest) is not None and bool(_letters(_NAMED, rest, options) - {letter})
 
 
