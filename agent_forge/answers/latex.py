@@ -49,6 +49,7 @@ _REWRITES = tuple(
             lambda match: _recurring(*match.groups()),
         ),
         (r"\\operatorname\s?\{([a-z]+)\}", r"\\\1 "),
+        (r"\\f?box(?:ed)?\s?(?=\{)", ""),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits)(?![A-Za-z])\.?", ""),
         (r"\\leq(?:slant)?(?![A-Za-z])", r"\\le"),
@@ -74,7 +75,7 @@ _TRAILING_WORDS = re.compile(
 )
 _DEGREE = re.compile(r"\s*(?:\\degree|degrees?)\s*$")
 _LETTER = re.compile(r"[^\W\d_]")
-_ARTICLE = re.compile(r"^(?:an?|the) (?=\w)")
+_ARTICLE = re.compile(r"^(?:an?|the) (?=\w)", re.I)
 _WORD = re.compile(r"[A-Za-z]{3,}(?:[ '-][A-Za-z]+)*")
 
 
@@ -101,7 +102,7 @@ def read_math(latex: str) -> MathAnswer:
     whole = re.fullmatch(rf"[\s(]*{_TEXT}[\s).]*", body)
     if whole and not _LETTER.search(whole.group(1)):
         body = whole.group(1).strip()
-    elif whole or (_WORD.fullmatch(body) and not body.startswith("\\")):
+    elif whole or _WORD.fullmatch(_ARTICLE.sub("", body)):
         return MathAnswer("", text=_ARTICLE.sub("", normalise_text(whole.group(1) if whole else body)))
     percent = body.endswith("%")
     if percent:

@@ -18,6 +18,10 @@ from agent_forge.errors import InputError
 
 TIME_LIMIT = 5.0
 START_LIMIT = 120.0
+# The worker ends itself this much later, should nobody be left to end it.
+GRACE = 1.0
+# A worker that dies in time may have been killed by something else than its question.
+ATTEMPTS = 2
 LONGEST = 1000
 
 
@@ -40,7 +44,17 @@ class SymbolicChecker:
             return False
         request = json.dumps({"found": found, "expected": expected}) + "\n"
         with self._lock:
-            return self._ask(self._running(), request)
+            for _ in range(ATTEMPTS):
+                process, deadline = self._running(), time.monotonic() + self._time_limit
+                reply = self._ask(process, request, deadline)
+                if reply is not None or time.monotonic() >= deadline:
+                    return reply == b"equal"
+        return False
+
+    @property
+    def process_id(self) -> int | None:
+        """Id of the worker process, None when there is none."""
+        return None if self._process is None else self._process.pid
 
     def close(self) -> None:
         """End the worker; the next question starts another."""
@@ -55,34 +69,37 @@ class SymbolicChecker:
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             self.close()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "agent_forge.answers.worker", str(self._time_limit)],
+                [sys.executable, "-m", "agent_forge.answers.worker", str(self._time_limit + GRACE)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
             self._owner = os.getpid()
-            if self._line(self._process, START_LIMIT) is None:
+            if self._line(self._process, time.monotonic() + START_LIMIT) is None:
                 self.close()
                 raise InputError("the checker of mathematical answers did not start; reinstall agent-forge[math]")
         return self._process
 
-    def _ask(self, process: subprocess.Popen[bytes], request: str) -> bool:
+    def _ask(self, process: subprocess.Popen[bytes], request: str, deadline: float) -> bytes | None:
+        """Return the worker's answer; without one the worker is ended, so that none can arrive later."""
         assert process.stdin is not None
         reply = None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(request.encode())
-            process.stdin.flush()
-            reply = self._line(process, self._time_limit)
-        if reply is None:
-            self.close()
-        return reply == b"equal"
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(request.encode())
+                process.stdin.flush()
+                reply = self._line(process, deadline)
+        finally:
+            if reply is None:
+                self.close()
+        return reply
 
     @staticmethod
-    def _line(process: subprocess.Popen[bytes], limit: float) -> bytes | None:
+    def _line(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
         """Return the worker's next line, None when it ended or did not answer in time."""
         assert process.stdout is not None
-        line, deadline = b"", time.monotonic() + limit
+        line = b""
         while not line.endswith(b"\n"):
             ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             read = os.read(process.stdout.fileno(), 4096) if ready else b""
