@@ -2,16 +2,16 @@
 
 import hashlib
 import re
-import unicodedata
+
+from agent_forge.answers.characters import plain
 
 _WORDS = re.compile(r"\w+|[+\-*/=<>^%×÷−±√]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def normalise_words(text: str) -> list[str]:
-    """Return a text's words: NFKC, lower case, punctuation dropped, mathematical operators kept as words."""
-    folded = unicodedata.normalize("NFKC", text).lower().replace("−", "-")
-    return _WORDS.findall(_THOUSANDS.sub("", folded))
+    """Return a text's words: plain characters, lower case, no punctuation but mathematical operators, each a word."""
+    return _WORDS.findall(_THOUSANDS.sub("", plain(text).lower()))
 
 
 def question_id(prompt: str) -> str:

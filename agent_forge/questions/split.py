@@ -1,10 +1,12 @@
 """Splitting questions into bake, gate and verify by the hash of their id; adding an item never moves another."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agent_forge.answers import require_grader
 from agent_forge.errors import QuestionError
+from agent_forge.questions.normalise import normalise_words
 from agent_forge.questions.overlap import first_shared, index
 from agent_forge.questions.sources import Part, TaskQuestions
 from agent_forge.records import DroppedQuestion, Question, SplitName, SplitReport, rows_text, text_sha256
@@ -15,6 +17,7 @@ SHARES: dict[Part, tuple[tuple[SplitName, float], ...]] = {
     "train": (("bake", 1.0),),
     "test": (("gate", 0.5), ("verify", 0.5)),
 }
+PRECEDENCE: tuple[Part, ...] = ("test", "any", "train")
 # What is judged on stays whole: an item is dropped from the split that leaks into a later one.
 _LEAKS: tuple[tuple[SplitName, tuple[SplitName, ...]], ...] = (("bake", ("gate", "verify")), ("gate", ("verify",)))
 
@@ -37,40 +40,35 @@ def split_questions(
     """Split, drop leaks, take the first of each task's questions in the order of their hashes.
 
     Args:
-        targets: tasks to improve.
+        targets: tasks to improve; one without questions to bake from needs another that has some.
         guards: tasks that must not get worse; nothing is baked from them.
         eval_samples: gate questions per task.
         verify_samples: verify questions per task.
         bake_samples: bake questions per target task; None takes all.
 
     Raises:
-        QuestionError: when a task has fewer questions than a split needs.
+        InputError: when a task has fewer questions than a split needs, nothing may be baked from, names or ids
+            collide, or answers of a kind cannot be graded here.
     """
-    guard_names = tuple(task.task for task in guards)
-    pools, duplicates = _pools([*targets, *guards])
-    pools["bake"] = [question for question in pools["bake"] if question.task not in guard_names]
+    tasks = [*targets, *guards]
+    _check_tasks(tasks)
+    pools, duplicates = _pools(targets, guards)
     dropped = _drop_leaks(pools)
     wanted = {"bake": bake_samples, "gate": eval_samples, "verify": verify_samples}
-    available = {
-        task.task: {name: sum(q.task == task.task for q in pool) for name, pool in pools.items()}
-        for task in [*targets, *guards]
+    taking = {"bake": _bakeable(targets), "gate": tasks, "verify": tasks}
+    chosen = {
+        name: tuple(q for task in taking[name] for q in _take(pool, task, name, wanted[name]))
+        for name, pool in pools.items()
     }
-    chosen: dict[SplitName, tuple[Question, ...]] = {}
-    for name, pool in pools.items():
-        tasks = targets if name == "bake" else [*targets, *guards]
-        chosen[name] = tuple(q for task in tasks for q in _take(pool, task.task, name, wanted[name]))
     report = SplitReport(
         counts={name: len(questions) for name, questions in chosen.items()},
-        per_task={
-            task: {name: sum(q.task == task for q in questions) for name, questions in chosen.items()}
-            for task in available
-        },
-        guard_tasks=guard_names,
+        per_task={task.task: _counts(chosen, task.task) for task in tasks},
+        guard_tasks=tuple(task.task for task in guards),
         digests={name: text_sha256(rows_text(questions)) for name, questions in chosen.items()},
-        available=available,
+        available={task.task: _counts(pools, task.task) for task in tasks},
         dropped=tuple(dropped),
         duplicates_removed=duplicates,
-        sources={task.task: task.source for task in [*targets, *guards]},
+        sources={task.task: task.source for task in tasks},
     )
     return Splits(chosen, report)
 
@@ -85,18 +83,62 @@ def assign(question_id: str, part: Part) -> SplitName:
     return SHARES[part][-1][0]
 
 
-def _pools(tasks: Sequence[TaskQuestions]) -> tuple[dict[SplitName, list[Question]], int]:
-    pools: dict[SplitName, list[Question]] = {"bake": [], "gate": [], "verify": []}
-    seen: set[str] = set()
-    duplicates = 0
+def _check_tasks(tasks: Sequence[TaskQuestions]) -> None:
+    sources: dict[str, str] = {}
     for task in tasks:
-        # Test before train: a question published in both parts is judged on, never trained on.
-        for part in sorted(task.parts, key=lambda part: part != "test"):
-            for question in task.parts[part]:
-                duplicates += question.id in seen
-                if question.id not in seen:
-                    seen.add(question.id)
-                    pools[assign(question.id, part)].append(question)
+        if task.task in sources:
+            raise QuestionError(
+                f"{sources[task.task]} and {task.source} are both task {task.task}; give each task its own name"
+            )
+        sources[task.task] = task.source
+        questions = [question for part in task.parts.values() for question in part]
+        if stranger := next((question for question in questions if question.task != task.task), None):
+            raise QuestionError(
+                f"{task.source}: question {stranger.id} is of task {stranger.task}; give one file per task"
+            )
+        for kind in sorted({question.kind for question in questions}):
+            require_grader(kind)
+
+
+def _bakeable(targets: Sequence[TaskQuestions]) -> list[TaskQuestions]:
+    """Return the tasks that have questions to bake from."""
+    found = [task for task in targets if set(task.parts) - {"test"}]
+    if not found:
+        raise QuestionError(
+            f"task {targets[0].task} ({targets[0].source}) has only published test questions, and nothing is "
+            "baked from those; add its train.jsonl, or make it a guard of a task that has one"
+        )
+    return found
+
+
+def _counts(questions: Mapping[SplitName, Sequence[Question]], task: str) -> dict[SplitName, int]:
+    return {name: sum(question.task == task for question in chosen) for name, chosen in questions.items()}
+
+
+def _pools(
+    targets: Sequence[TaskQuestions], guards: Sequence[TaskQuestions]
+) -> tuple[dict[SplitName, list[Question]], int]:
+    """Assign every question to its split, in the order of the hashes, and count those that came twice."""
+    parts = [(part, questions) for task in targets for part, questions in task.parts.items()]
+    # No guard is baked from: what could be judged on is, and its train part is not read.
+    parts += [("test", questions) for task in guards for part, questions in task.parts.items() if part != "train"]
+    # Test before train: a question published in both parts is judged on, never trained on.
+    parts.sort(key=lambda entry: PRECEDENCE.index(entry[0]))
+    pools: dict[SplitName, list[Question]] = {"bake": [], "gate": [], "verify": []}
+    seen: dict[str, Question] = {}
+    duplicates = 0
+    for part, questions in parts:
+        for question in questions:
+            known = seen.setdefault(question.id, question)
+            if known is question:
+                pools[assign(question.id, part)].append(question)
+            elif normalise_words(known.prompt) != normalise_words(question.prompt):
+                raise QuestionError(
+                    f"question id {question.id} stands for two questions, of {known.task} and {question.task}; "
+                    "give each its own id, or none"
+                )
+            else:
+                duplicates += 1
     for pool in pools.values():
         pool.sort(key=lambda question: _place(question.id))
     return pools, duplicates
@@ -119,14 +161,15 @@ def _drop_leaks(pools: dict[SplitName, list[Question]]) -> list[DroppedQuestion]
     return dropped
 
 
-def _take(pool: Sequence[Question], task: str, split: SplitName, wanted: int | None) -> list[Question]:
-    questions = [question for question in pool if question.task == task]
+def _take(pool: Sequence[Question], task: TaskQuestions, split: SplitName, wanted: int | None) -> list[Question]:
+    questions = [question for question in pool if question.task == task.task]
     need = 2 if wanted is None else wanted
     if len(questions) < need:
         option = {"bake": "bake_samples", "gate": "eval_samples", "verify": "verify_samples"}[split]
+        total = sum(len(part) for part in task.parts.values())
         raise QuestionError(
-            f"task {task} has {len(questions)} questions for {split} but {need} are needed; "
-            f"lower {option} or give more questions"
+            f"task {task.task} ({task.source}) has {len(questions)} of its {total} questions for {split} "
+            f"but {need} are needed; lower {option} or give more questions"
         )
     return questions[:wanted]
 

@@ -1,0 +1,35 @@
+"""JSON lines as found on a user's disk."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent_forge.errors import QuestionError
+
+
+def json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield `file:line` and the object of every line that is not blank.
+
+    Raises:
+        QuestionError: when the file cannot be read, a line is no JSON object, or there is none.
+    """
+    try:
+        # `splitlines` would also break at U+2028 and others, which may stand inside a JSON text.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as cause:
+        raise QuestionError(f"cannot read questions {path}: {cause}; a file of JSON lines is expected") from cause
+    numbered = [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not numbered:
+        raise QuestionError(f"{path} holds no questions; one JSON object per line is expected")
+    for where, line in numbered:
+        yield where, _object(line, where)
+
+
+def _object(line: str, where: str) -> dict[str, object]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as cause:
+        raise QuestionError(f"{where}: not JSON: {cause}; one JSON object per line is expected") from cause
+    if not isinstance(row, dict):
+        raise QuestionError(f"{where}: a {type(row).__name__}; one JSON object per line is expected")
+    return row
