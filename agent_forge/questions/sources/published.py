@@ -1,7 +1,8 @@
 """Published data sets: from files in a local directory, or from the hub through the package `datasets`."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,15 +94,12 @@ def _hub_rows(data_set: Published, part: Part) -> Iterator[tuple[str, Row]]:
             yield f"{found.repository}:{found.split}:{number}", row
 
 
-def _load_from_hub(name: str, found: HubPart, configuration: str | None) -> Iterator[Row]:
-    log = logging.getLogger("huggingface_hub")
-    level = log.level
-    # It reports every attempt to connect; the last one's outcome is in the error below.
-    log.setLevel(logging.ERROR)
+def _load_from_hub(name: str, found: HubPart, configuration: str | None) -> Iterable[Row]:
     try:
         import datasets
 
-        yield from datasets.load_dataset(found.repository, configuration, split=found.split)
+        with _errors_only("huggingface_hub"):
+            rows: Iterable[Row] = datasets.load_dataset(found.repository, configuration, split=found.split)
     except Exception as cause:  # the package raises whatever its network and file layers raise
         summary = (str(cause).splitlines() or [type(cause).__name__])[0]
         install = "; install agent-forge[datasets]" if isinstance(cause, ImportError) else ""
@@ -109,5 +107,16 @@ def _load_from_hub(name: str, found: HubPart, configuration: str | None) -> Iter
             f"data set {name} cannot be loaded from the hub as {found.repository} ({summary}){install}; "
             "or set dataset_path to a local copy"
         ) from cause
+    return rows
+
+
+@contextmanager
+def _errors_only(logger: str) -> Iterator[None]:
+    """Keep a library from logging every attempt to connect: the outcome of the last one is what is reported."""
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
     finally:
         log.setLevel(level)
