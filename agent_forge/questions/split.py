@@ -129,8 +129,9 @@ def _pools(
     duplicates = 0
     for part, questions in parts:
         for question in questions:
-            known = seen.setdefault(question.id, question)
-            if known is question:
+            known = seen.get(question.id)
+            if known is None:
+                seen[question.id] = question
                 pools[assign(question.id, part)].append(question)
             elif normalise_words(known.prompt) != normalise_words(question.prompt):
                 raise QuestionError(

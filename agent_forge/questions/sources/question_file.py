@@ -39,9 +39,10 @@ def load_file(path: Path) -> TaskQuestions:
 
 def _question(row: Row, task: str, where: str) -> Question:
     prompt = row.get("prompt")
-    made = {"id": question_id(prompt)} if isinstance(prompt, str) else {}
+    # Without a prompt it is the prompt that the error must name.
+    made = question_id(prompt) if isinstance(prompt, str) else "none"
     try:
-        question = Question.model_validate({"task": task, **made, **row})
+        question = Question.model_validate({"task": task, "id": made, **row})
     except ValidationError as cause:
         raise QuestionError(f"{where}: not a question: {first_problem(cause)}") from cause
     return checked(question, where)
