@@ -26,7 +26,9 @@ _HASH = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n#]*)")
 _BRACE = re.compile(r"\\(?:f?boxed|fbox)\s{0,3}\{|\\[{}]|[{}]")
 _TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
 # `(?=n't)` keeps the negation in the content: "the answer isn't 5" must not read as 5.
+# `2 points/answer = 48` and `the next answer was 12` are steps on the way.
 _CUE = re.compile(
+    r"(?<!/)(?<!\bfirst )(?<!\bsecond )(?<!\bthird )(?<!\bnext )(?<!\bprevious )"
     r"\b(?:answers?(?:\s+to\s+(?:the|this|your)\s+(?:question|problem))?|(?:correct|right|best)\s+(?:option|choice|letter))"
     r"[*_\s]{0,4}"
     r"(?:[:=]|\b(?:is|are|was|equals|(?:should|would|will|must|has\s+to)\s+be)(?=n't|\b))",
@@ -39,7 +41,7 @@ _SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 _FILLER = re.compile(
-    r"(?:[\s:*_`]|\b(?:therefore|thus|then|so|indeed|simply|just|exactly|precisely|equal\s+to|given\s+by)\b,?)*",
+    r"(?:[\s:*_`]|\b(?:therefore|thus|then|so|indeed|simply|just|exactly|precisely|equal\s+to|given\s+by)\b,?(?=\s+\S))*",
     re.IGNORECASE,
 )
 # Prose takes back what it said with one of these.

@@ -234,6 +234,7 @@ def test_several_lines_that_disagree_are_wrong(completion: str) -> None:
         "Step 1: 5 + 7 = 12\nStep 2: nothing is left to do.\n#### 12",
         "The answer is 12 (not 13)",
         "#### 12\n\nI hope this helps!",
+        "At 2 points/answer = 48 points the first answer is 48 and the next answer was 36.\n#### 12",
         r"\boxed{\boxed{12}}",
         r"\boxed{x=12}",
     ],

@@ -9,7 +9,7 @@ PHRASINGS = (
     *("{}", "{}.", " {}\n", "**{}**", '"{}"', "The answer is {}.", "The answer is: **{}**", "Answer: {}", "#### {}"),
     *(r"\boxed{{{}}}", r"\boxed{{\text{{{}}}}}", "<answer>{}</answer>", "It glows in the dark. The answer is {}."),
 )
-NAMES = ("Marie Curie", "Pierre Curie", "Curie", "Marie", "radium", "Ångström", "naïve", "Straße")
+NAMES = ("Marie Curie", "Pierre Curie", "Curie", "Marie", "radium", "Ångström", "naïve", "Straße", "Then")
 
 names = st.sampled_from(NAMES)
 phrasings = st.sampled_from(PHRASINGS)
@@ -33,7 +33,9 @@ def test_case_spaces_and_width_do_not_matter(name: str, phrasing: str) -> None:
 
 @given(st.lists(words, min_size=1, max_size=4).map(" ".join), phrasings)
 def test_any_words_are_their_own_answer(text: str, phrasing: str) -> None:
-    if "answer" not in text.casefold():
+    # These lead up to an answer, as in `The answer is then Paris`.
+    leads = text.split()[0].casefold() in ("then", "so", "thus", "just", "simply", "indeed", "therefore", "exactly")
+    if not leads and "answer" not in text.casefold():
         assert correct(phrasing.format(text), text)
 
 
