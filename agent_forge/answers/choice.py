@@ -19,8 +19,8 @@ from agent_forge.records import Grade
 
 _OPTION_LINE = re.compile(r"^[ \t]{0,8}(?:[-*][ \t]{1,4})?\(?([A-Z])(?:\)[.:]?|[.:])[ \t]{1,8}(\S[^\n]*)", re.MULTILINE)
 _OPTION_INLINE = re.compile(r"\(([A-Z])\)[ \t]{1,8}([^\n(]{1,500})")
-# A letter with punctuation, at the end or before its reason: `A man` begins with an article.
 _TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s?\{([^{}]*)\}")
+# A letter with punctuation, at the end or before its reason: `A man` begins with an article.
 _HEAD = re.compile(
     r"(?:(?:the\s)?(?:option|choice|letter)\s{1,3})?[(\[]?([A-Z])(?:[)\].:,]|\s*$|\s{1,3}(?:because|since|is|or|and)\b)",
     re.I,
