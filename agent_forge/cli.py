@@ -58,12 +58,12 @@ def bake_quietstar(
     }
     arguments |= {name: value for name, value in named.items() if value is not None}
     settings = load_config(arguments, config, os.environ)
-    from agent_forge.progress import choose_progress
-    from agent_forge.quietstar_baker import QuietSTaRBaker
-    from agent_forge.stages.context import Silent
-
-    progress = Silent() if quiet else choose_progress()
     try:
+        from agent_forge.progress import choose_progress
+        from agent_forge.quietstar_baker import QuietSTaRBaker
+        from agent_forge.stages.context import Silent
+
+        progress = Silent() if quiet else choose_progress()
         results = QuietSTaRBaker(settings, resume=resume, progress=progress).run()
     except KeyboardInterrupt as cause:
         raise Interrupted(f"interrupted; add --resume to continue in {settings.output_path}") from cause

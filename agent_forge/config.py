@@ -179,8 +179,7 @@ class QuietSTaRConfig(BaseModel):
     ab_test_rounds: int = _field(
         3,
         "evaluation",
-        "evaluate-round",
-        "significance-gate",
+        "prepare-questions",
         "verify",
         description="Independent rounds.",
         ge=1,

@@ -1,6 +1,7 @@
 """Running stages on one machine, in a run directory: skip what is done, run the rest, keep the receipts."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -138,10 +139,19 @@ def run_in_fresh_process(name: str, context: StageContext, working: Path) -> Sta
             child.terminate()
             raise
     if child.returncode != 0:
-        kind = _KINDS.get(child.returncode, CheckFailed)
-        raise kind(f"stage {name}: {last.removeprefix('forge: ') or f'exit code {child.returncode}'}")
+        raise _failure(name, child.returncode, last)
     verdict = (working / "verdict").read_text(encoding="utf-8")
     return StageOutcome(read_record(Cost, cost_file), parameters={"verdict": verdict})
+
+
+def _failure(name: str, code: int, last: str) -> ForgeError:
+    if code < 0:
+        return CheckFailed(
+            f"stage {name} was killed by {signal.Signals(-code).name}; if memory ran out, lower batch_size; "
+            "add --resume to continue"
+        )
+    kind = _KINDS.get(code, CheckFailed)
+    return kind(f"stage {name}: {last.removeprefix('forge: ') or f'exit code {code}'}")
 
 
 def _executor_input(context: StageContext, working: Path) -> dict[str, object]:

@@ -13,11 +13,20 @@ from typing import Any
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import OutputError
 from agent_forge.local_run import LocalRun
-from agent_forge.records import ChampionRecord, GateReport, Manifest, RunResults, VerificationReport, read_record
+from agent_forge.models.device import resolve_device
+from agent_forge.records import (
+    ChampionRecord,
+    GateReport,
+    Manifest,
+    RunResults,
+    SplitReport,
+    VerificationReport,
+    read_record,
+)
 from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
-from agent_forge.stages.resolve_champion import champion_path
+from agent_forge.stages.resolve_champion import champion_path, champion_record, check_champion
 from agent_forge.storage.files import path_digest, write_atomic
 
 __all__ = ["QuietSTaRBaker", "QuietSTaRConfig"]
@@ -51,29 +60,35 @@ class QuietSTaRBaker:
 
     def run(self) -> RunResults:
         """Run everything in the calling thread."""
-        sources = self._source_digests()
+        champion, questions = self._look()
         with self._directory.locked():
             if self._directory.begun and not self._resume:
                 raise OutputError(f"{self._directory.root} holds a run already; add --resume, or choose another --out")
-            results = self._stages(sources)
+            results = self._stages(champion, questions)
             write_atomic(self._directory.root / RESULTS, results.model_dump_json(indent=2) + "\n")
+            self._directory.tidy()
         return results
 
-    def _source_digests(self) -> dict[str, str]:
-        """Digest what the first stages read from outside; bad input shows here, before anything is written."""
-        champion = path_digest(champion_path(self._config.model_path))
-        _, report = draw_questions(self._config)
-        return {"champion": champion, **{f"questions {name}": digest for name, digest in report.digests.items()}}
+    def _look(self) -> tuple[ChampionRecord, SplitReport]:
+        """Look at and digest what is read from outside; bad input shows here, before anything is written."""
+        config = self._config
+        resolve_device(config.device)
+        path = champion_path(config.model_path)
+        check_champion(config, path)
+        _, questions = draw_questions(config)
+        return champion_record(config, path, path_digest(path), questions), questions
 
-    def _stages(self, sources: Mapping[str, str]) -> RunResults:
-        run = self._run
-        resolved = run.stage("resolve-champion", sources=sources)
-        champion = read_record(ChampionRecord, resolved.artifact("champion").path)
-        if champion.already_published:
+    def _stages(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
+        digests = {str(name): digest for name, digest in questions.digests.items()}
+        run, bake_id = self._run, {"bake_id": champion.bake_id}
+        # Another number of shards cuts the same work into other pieces.
+        cut = {"shards": str(self._config.shards)}
+        resolved = run.stage("resolve-champion", sources={"champion": champion.digest})
+        if champion.already_published and not self._directory.final("significance-gate").exists():
             manifest = Path(champion.already_published)
             published = read_record(Manifest, manifest)
             return self._results(champion, published.gate, published.verification, manifest)
-        prepared = run.stage("prepare-questions", sources=sources)
+        prepared = run.stage("prepare-questions", sources=digests, parameters=cut)
         loaded = run.stage("load-and-extend", {"champion": [resolved.artifact("champion")]})
         known = {
             "champion": [resolved.artifact("champion")],
@@ -82,17 +97,17 @@ class QuietSTaRBaker:
         }
         sampled = {name: known[name] for name in ("extended", "questions")}
         cells = [
-            run.stage("evaluate-round", sampled, parameters={"cell": cell}, instance=cell)
+            run.stage("evaluate-round", sampled, parameters={"cell": cell, **cut}, instance=cell)
             for cell in json.loads(prepared.parameters["cells"])
         ]
         judged = run.stage("significance-gate", {"results": [cell.artifact("results") for cell in cells]})
         known["gate"] = [judged.artifact("gate")]
         gate = read_record(GateReport, known["gate"][0].path)
         if gate.verdict != "bake":
-            run.stage("keep-champion", {name: known[name] for name in ("champion", "gate")})
+            run.stage("keep-champion", {name: known[name] for name in ("champion", "gate")}, parameters=bake_id)
             return self._results(champion, gate, None, None)
         collected = [
-            run.stage("collect-traces", sampled, parameters={"shard": shard}, instance=shard)
+            run.stage("collect-traces", sampled, parameters={"shard": shard, **cut}, instance=shard)
             for shard in json.loads(prepared.parameters["shards"])
         ]
         known["traces"] = [shard.artifact("traces") for shard in collected]
@@ -104,9 +119,11 @@ class QuietSTaRBaker:
         known["verification"] = [checked.artifact("verification")]
         verification = read_record(VerificationReport, known["verification"][0].path)
         if verification.verdict != "publish":
-            run.stage("keep-champion", {name: known[name] for name in ("champion", "gate", "baked", "verification")})
+            kept = {name: known[name] for name in ("champion", "gate", "baked", "verification")}
+            run.stage("keep-champion", kept, parameters=bake_id)
             return self._results(champion, gate, verification, None)
-        pushed = run.stage("push-artifact", {name: items for name, items in known.items() if name != "extended"})
+        given = {name: items for name, items in known.items() if name != "extended"}
+        pushed = run.stage("push-artifact", given, parameters=bake_id)
         return self._results(champion, gate, verification, Path(pushed.parameters["manifest_path"]))
 
     def _results(

@@ -24,7 +24,7 @@ from agent_forge.errors import ForgeError, OutputError
 from agent_forge.records import Cost, Receipt, read_record
 from agent_forge.stages.context import StageOutcome
 from agent_forge.storage.code import source_sha256
-from agent_forge.storage.files import move_into_place, path_digest, write_atomic, writing_to
+from agent_forge.storage.files import move_into_place, path_digest, unwritable, write_atomic, writing_to
 
 RECEIPT = "receipt.json"
 PARAMETERS = "parameters.json"
@@ -44,7 +44,7 @@ class RunDirectory:
             OutputError: when another process holds it, or it cannot be written to.
         """
         with writing_to(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+            self._make_root()
             lock = filelock.FileLock(self.root / ".lock")
             try:
                 lock.acquire(timeout=0)
@@ -126,13 +126,29 @@ class RunDirectory:
             shutil.rmtree(place)
         return receipt
 
+    def tidy(self) -> None:
+        """Remove what stages that ended have left behind; for a run that is through."""
+        with writing_to(self.root):
+            shutil.rmtree(self.root / "partial", ignore_errors=True)
+
     def log(self, event: str, stage: str, cost: Cost | None = None) -> None:
-        """Add a line to the run's events."""
+        """Add a line to the run's events, in place of one that a full disk has torn."""
         line = {"time": _now(), "event": event, "stage": stage, "pid": os.getpid()}
         if cost is not None:
             line["cost"] = cost.model_dump(mode="json")
-        with writing_to(self.root), (self.root / "events.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        path = self.root / "events.jsonl"
+        with writing_to(self.root), path.open("ab") as stream:
+            stream.truncate(path.read_bytes().rfind(b"\n") + 1)
+            stream.write(json.dumps(line).encode() + b"\n")
+
+    def _make_root(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            if unwritable(cause) is not None:
+                raise
+            # Below /proc, for one, a directory that cannot be made "does not exist".
+            raise OutputError(f"cannot make {self.root}: {cause.strerror}; choose another directory") from cause
 
 
 def _now() -> str:

@@ -66,3 +66,20 @@ def test_events_are_json_lines(tmp_path):
     run.log("ended", "bake", Cost(seconds=2.0))
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [event["event"] for event in events] == ["began", "ended"]
+
+
+def test_a_torn_event_gives_way_to_the_next(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.log("began", "bake")
+    with (tmp_path / "events.jsonl").open("a") as stream:
+        stream.write('{"event": "en')
+    run.log("began", "verify")
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [event["stage"] for event in events] == ["bake", "verify"]
+
+
+def test_another_number_of_rounds_leaves_each_round_as_it_is(tmp_path):
+    run = RunDirectory(tmp_path)
+    stages = ("prepare-questions", "evaluate-round", "collect-traces", "verify")
+    three, eight = ([run.key(name, config(ab_test_rounds=n), {}, {}) for name in stages] for n in (3, 8))
+    assert [one == other for one, other in zip(three, eight, strict=True)] == [False, True, True, False]

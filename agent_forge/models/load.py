@@ -97,6 +97,25 @@ def load_champion(path: str, device: str = "auto", dtype: str = "auto", attentio
     )
 
 
+def outline(path: Path) -> int | None:
+    """Check everything about a champion that can be known without its weights; return its context length in tokens.
+
+    A GGUF file keeps its tokenizer among its weights, so of such a champion only the file itself is checked.
+
+    Raises:
+        ChampionError: when it is not a whole, safe causal language model with a tokenizer that has an end token.
+    """
+    checkpoint = inspect_checkpoint(path)
+    if checkpoint.format == "gguf":
+        return None
+    with quiet(), _explained(path):
+        tokenizer = _read_tokenizer(checkpoint)
+        config = transformers.AutoConfig.from_pretrained(checkpoint.directory, **_source_arguments(checkpoint))
+        _model_class(config)
+    _check_end_token(path, tokenizer)
+    return context_length(config)
+
+
 def download(name: str) -> Path:
     """Fetch a model from the Hugging Face hub into its cache; return the local directory.
 
@@ -201,8 +220,7 @@ def _check_finite(source: Path, model: Any) -> None:
 
 
 def _check_tokenizer(source: Path, model: Any, tokenizer: Any) -> list[str]:
-    if tokenizer.eos_token_id is None:
-        raise ChampionError(f"{source}: its tokenizer has no end-of-sequence token; set eos_token in tokenizer_config")
+    _check_end_token(source, tokenizer)
     rows = model.get_input_embeddings().weight.shape[0]
     beyond = sorted(token for token, index in tokenizer.get_vocab().items() if index >= rows)
     if not beyond:
@@ -213,6 +231,11 @@ def _check_tokenizer(source: Path, model: Any, tokenizer: Any) -> list[str]:
             "the tokenizer of this very model is expected"
         )
     return [f"{len(beyond)} added tokens have no embedding row: {beyond[0]}"]
+
+
+def _check_end_token(source: Path, tokenizer: Any) -> None:
+    if tokenizer.eos_token_id is None:
+        raise ChampionError(f"{source}: its tokenizer has no end-of-sequence token; set eos_token in tokenizer_config")
 
 
 def _stored_dtypes(checkpoint: Checkpoint, model: Any) -> dict[str, torch.dtype]:

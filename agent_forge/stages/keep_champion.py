@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from agent_forge.records import ChampionRecord, GateReport, Record, VerificationReport, read_record
+from agent_forge.records import GateReport, Record, VerificationReport, read_record
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.stages.resolve_champion import read_champion
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.publish import keep_rejected
 
@@ -22,12 +23,12 @@ class Decision(Record):
 def keep_champion(context: StageContext) -> StageOutcome:
     """Record the reason; with a verification report, keep the rejected model aside."""
     meter = Meter()
-    champion = read_record(ChampionRecord, context.input("champion"))
+    champion = read_champion(context)
     gate = read_record(GateReport, context.input("gate"))
     verification, aside = None, None
     if context.inputs.get("verification"):
         verification = read_record(VerificationReport, context.input("verification"))
-        root = Path(context.config.output_path)
+        root = Path(context.config.output_path).expanduser()
         aside = str(keep_rejected(context.input("baked"), verification, root, champion.bake_id))
     decision = Decision(
         bake_id=champion.bake_id,

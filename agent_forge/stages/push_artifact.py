@@ -8,7 +8,6 @@ from agent_forge.config import result_values
 from agent_forge.errors import CheckFailed
 from agent_forge.records import (
     BakeReport,
-    ChampionRecord,
     GateReport,
     Manifest,
     VerificationReport,
@@ -16,6 +15,7 @@ from agent_forge.records import (
 )
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.questions_on_disk import read_split_report
+from agent_forge.stages.resolve_champion import read_champion
 from agent_forge.storage.code import code_record, hardware, package_versions
 from agent_forge.storage.files import list_files, path_digest, write_atomic
 from agent_forge.storage.publish import publish
@@ -29,14 +29,14 @@ def push_artifact(context: StageContext) -> StageOutcome:
         raise CheckFailed(
             f"not published: the gate says {manifest.gate.verdict}, verification {manifest.verification.verdict}"
         )
-    path = publish(context.input("baked"), manifest, Path(context.config.output_path))
+    path = publish(context.input("baked"), manifest, Path(context.config.output_path).expanduser())
     write_atomic(context.outputs["manifest"], path.read_text(encoding="utf-8"))
     return StageOutcome(meter.cost(), parameters={"model_path": str(path.parent), "manifest_path": str(path)})
 
 
 def build_manifest(context: StageContext) -> Manifest:
     """Gather what the run knows of the baked model."""
-    champion = read_record(ChampionRecord, context.input("champion"))
+    champion = read_champion(context)
     return Manifest(
         bake_id=champion.bake_id,
         champion=champion,

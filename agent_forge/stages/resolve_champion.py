@@ -9,11 +9,12 @@ import json
 from pathlib import Path
 
 from agent_forge.config import QuietSTaRConfig, result_values
-from agent_forge.errors import ChampionError
-from agent_forge.models.load import download
-from agent_forge.records import ChampionRecord, SplitName
+from agent_forge.errors import ChampionError, ConfigError
+from agent_forge.models.load import download, outline
+from agent_forge.records import ChampionRecord, SplitName, SplitReport, read_record
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.prepare_questions import draw_questions
+from agent_forge.stages.rows import require_room
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.publish import published_manifest
@@ -25,21 +26,29 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     meter = Meter()
     config = context.config
     path = champion_path(config.model_path)
+    check_champion(config, path)
     digest = path_digest(path)
     _, report = draw_questions(config)
-    bake_id = compute_bake_id(config, digest, report.digests)
-    manifest = published_manifest(Path(config.output_path), bake_id)
-    record = ChampionRecord(
-        reference=config.model_path,
-        uri=path.resolve().as_uri(),
-        path=str(path.resolve()),
-        digest=digest,
-        bake_id=bake_id,
-        already_published=str(manifest) if manifest else None,
-    )
+    record = champion_record(config, path, digest, report)
     write_atomic(context.outputs["champion"], record.model_dump_json(indent=2) + "\n")
-    parameters = {"champion_digest": digest, "bake_id": bake_id, "already_published": str(bool(manifest)).lower()}
+    parameters = {
+        "champion_digest": digest,
+        "bake_id": record.bake_id,
+        "already_published": str(bool(record.already_published)).lower(),
+    }
     return StageOutcome(meter.cost(), parameters=parameters)
+
+
+def read_champion(context: StageContext) -> ChampionRecord:
+    """Read the champion's record under the bake id that the run goes by.
+
+    A run that is continued with another configuration keeps the record, but makes another bake: its id is then given
+    as a parameter.
+    """
+    record = read_record(ChampionRecord, context.input("champion"))
+    if (bake_id := context.parameters.get("bake_id")) is None:
+        return record
+    return record.model_copy(update={"bake_id": bake_id, "already_published": None})
 
 
 def champion_path(reference: str) -> Path:
@@ -54,6 +63,33 @@ def champion_path(reference: str) -> Path:
     if not path.exists():
         raise ChampionError(f"{path} does not exist; give a model directory, a .gguf file or a hub name")
     return path
+
+
+def champion_record(config: QuietSTaRConfig, path: Path, digest: str, splits: SplitReport) -> ChampionRecord:
+    """Describe a champion of a known digest and the bake that this configuration makes of it."""
+    bake_id = compute_bake_id(config, digest, splits.digests)
+    manifest = published_manifest(Path(config.output_path).expanduser(), bake_id)
+    return ChampionRecord(
+        reference=config.model_path,
+        uri=path.resolve().as_uri(),
+        path=str(path.resolve()),
+        digest=digest,
+        bake_id=bake_id,
+        already_published=str(manifest) if manifest else None,
+    )
+
+
+def check_champion(config: QuietSTaRConfig, path: Path) -> None:
+    """Refuse a champion that cannot be used, as far as that shows without its weights.
+
+    Raises:
+        ChampionError: when it is no whole model with a usable tokenizer.
+        ConfigError: when a thought and an answer do not fit its context, or the run would be written into it.
+    """
+    out = Path(config.output_path).expanduser().resolve()
+    if path.is_dir() and out.is_relative_to(path.resolve()):
+        raise ConfigError(f"output_path {out} is inside the champion {path}, which is never changed; choose another")
+    require_room(config, outline(path))
 
 
 def compute_bake_id(config: QuietSTaRConfig, champion_digest: str, question_digests: dict[SplitName, str]) -> str:

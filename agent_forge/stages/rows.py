@@ -93,16 +93,18 @@ def sample_rows(
     """
     requests = [Request(bench.prompting.prompt_ids(a.question), a.script, a.seed(context.config.seed)) for a in asked]
     bench.sampler.check_fits(requests)
-    batches = plan_batches(requests, context.config.batch_size)
+    # The order of rows is the same whatever the batch size, so a run may be continued with another one.
+    order = [k for indices in plan_batches(requests, context.config.batch_size) for k in indices]
     done = BatchLog(log, kind)
-    context.progress.begin(log.stem, len(asked), sum(map(len, done.batches)))
+    finished = sum(map(len, done.batches))
+    context.progress.begin(log.stem, len(asked), finished)
     tokens = 0
-    for indices in batches[len(done.batches) :]:
+    for first in range(finished, len(order), context.config.batch_size):
+        indices = order[first : first + context.config.batch_size]
         samples = bench.sampler.sample([requests[k] for k in indices], len(indices))
         done.append([make(asked[k], requests[k].seed, s) for k, s in zip(indices, samples, strict=True)])
         tokens += sum(sample.tokens for sample in samples)
         context.progress.advance(sum(map(len, done.batches)), tokens)
-    order = [k for indices in batches for k in indices]
     records = [record for batch in done.batches for record in batch]
     return [record for _, record in sorted(zip(order, records, strict=True), key=lambda pair: pair[0])]
 
@@ -131,14 +133,22 @@ def result_row(asked: Asked, seed: int, sampled: Sampled) -> ResultRow:
     )
 
 
-def _rules(config: QuietSTaRConfig, prompting: Prompting, loaded: LoadedModel) -> ThoughtRules:
-    start, end = prompting.thought_token_ids
-    limit = loaded.context_length
-    if limit is not None and config.max_thought_length + config.max_answer_tokens >= limit:
+def require_room(config: QuietSTaRConfig, context_length: int | None) -> None:
+    """Refuse a thought and an answer that leave no room for a prompt.
+
+    Raises:
+        ConfigError: naming the two lengths and the model's context, all in tokens.
+    """
+    if context_length is not None and config.max_thought_length + config.max_answer_tokens >= context_length:
         raise ConfigError(
             f"max_thought_length {config.max_thought_length} and max_answer_tokens {config.max_answer_tokens} "
-            f"do not fit in the model's context of {limit} tokens; lower them"
+            f"do not fit in the model's context of {context_length} tokens; lower them"
         )
+
+
+def _rules(config: QuietSTaRConfig, prompting: Prompting, loaded: LoadedModel) -> ThoughtRules:
+    start, end = prompting.thought_token_ids
+    require_room(config, loaded.context_length)
     return ThoughtRules(
         start_id=start,
         end_id=end,

@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from agent_forge.storage.files import writing_to
+
 R = TypeVar("R", bound=BaseModel)
 
 
@@ -25,11 +27,15 @@ class BatchLog(Generic[R]):
         self._open()
 
     def append(self, rows: Sequence[R]) -> None:
-        """Add the next batch and force it to disk."""
+        """Add the next batch and force it to disk.
+
+        Raises:
+            OutputError: when the place cannot be written to; the batches before are still there.
+        """
         line = json.dumps(
             {"batch": len(self.batches), "rows": [row.model_dump(mode="json") for row in rows]}, ensure_ascii=True
         )
-        with self._path.open("a", encoding="utf-8") as stream:
+        with writing_to(self._path), self._path.open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
             stream.flush()
             os.fsync(stream.fileno())

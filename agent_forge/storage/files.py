@@ -16,6 +16,7 @@ _CHUNK = 1 << 20
 _UNWRITABLE = {
     errno.ENOSPC: "the disk is full; free some space",
     errno.EDQUOT: "the disk quota is used up; free some space",
+    errno.EFBIG: "the file size limit is reached; raise it (ulimit -f) or choose another directory",
     errno.EROFS: "the file system is read-only; choose another directory",
     errno.EACCES: "permission denied; choose another directory",
     errno.EPERM: "permission denied; choose another directory",
@@ -57,12 +58,15 @@ def path_digest(path: Path) -> str:
     """Return the sha256 of a file, or of a directory's names and contents.
 
     Raises:
-        InputError: when there is nothing there.
+        InputError: when there is nothing there, or it cannot be read.
     """
-    if path.is_dir():
-        return files_digest(list_files(path))
-    if path.is_file():
-        return file_sha256(path)
+    try:
+        if path.is_dir():
+            return files_digest(list_files(path))
+        if path.is_file():
+            return file_sha256(path)
+    except OSError as cause:
+        raise InputError(f"cannot read {cause.filename or path}: {cause.strerror}; make it readable") from cause
     raise InputError(f"{path} does not exist; a file or directory is expected there")
 
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig
 
 from agent_forge.errors import ChampionError, ConfigError
 from agent_forge.models.device import choose_attention, resolve_device, resolve_dtype
-from agent_forge.models.load import context_length, load_champion
+from agent_forge.models.load import context_length, load_champion, outline
 
 IDS = torch.tensor([[7, 3, 250, 9, 41]])
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -327,3 +327,11 @@ def test_attention_by_model_class():
             choose_attention(name, gemma2, CPU, torch.float32)
     with pytest.raises(ConfigError, match="expected auto, eager"):
         choose_attention("best", llama, CPU, torch.float32)
+
+
+def test_an_outline_needs_no_weights_and_refuses_what_loading_refuses(champion):
+    assert outline(champion) == load_champion(str(champion)).context_length
+    edit_json(champion / "tokenizer_config.json", eos_token=None)
+    with pytest.raises(ChampionError, match="end-of-sequence"):
+        outline(champion)
+    assert "end-of-sequence" in refusal(champion)

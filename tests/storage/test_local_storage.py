@@ -84,3 +84,9 @@ def test_hub_names_are_told_from_paths(tmp_path):
     assert local_path("hf://org/model") is None
     assert local_path("./champion") is not None
     assert local_path(f"file://{tmp_path}") == tmp_path
+
+
+def test_what_cannot_be_read_is_named():
+    # Readable by permission, yet reading its first byte fails, for root too.
+    with pytest.raises(InputError, match="cannot read /proc/self/mem"):
+        path_digest(Path("/proc/self/mem"))
