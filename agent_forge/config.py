@@ -26,6 +26,9 @@ ENVIRONMENT_PREFIX = "FORGE_"
 # Set by images and schedulers for other purposes than configuration.
 RESERVED_ENVIRONMENT = frozenset({"FORGE_IMAGE", "FORGE_HOME", "FORGE_LOG"})
 
+# What the command line calls the fields that have no default.
+_REQUIRED_OPTIONS = {"model_path": "--model", "output_path": "--out"}
+
 Section = Literal["model", "questions", "prompting", "thoughts", "evaluation", "gate", "bake", "verify", "publish"]
 StageName = Literal[
     "resolve-champion",
@@ -434,7 +437,8 @@ def _explain(error: ValidationError) -> str:
     problem = error.errors()[0]
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
-        return f"{name} is required and was not given"
+        option = _REQUIRED_OPTIONS.get(name, f"--set {name}=...")
+        return f"{name} is required and was not given; give {option}, or {name} in a configuration file"
     if problem["type"] == "extra_forbidden":
         try:
             _check_name(name, "configuration")

@@ -31,16 +31,17 @@ class Work:
         return ", ".join(parts)
 
 
-def choose_progress(stream: TextIO = sys.stderr) -> Progress:
-    """Return a live bar when the stream is a terminal, else plain lines."""
-    return Bar() if stream.isatty() else Lines(stream)
+def choose_progress() -> Progress:
+    """Return a live bar when standard error is a terminal, else plain lines."""
+    return Bar() if sys.stderr.isatty() else Lines()
 
 
 class Lines:
     """One line per stage and, while a piece of work goes on, one every few seconds."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None) -> None:
+        # Asked for now: what is standard error may change after this module was imported.
+        self._stream = stream or sys.stderr
         self._work, self._shown = Work("", 0, 0), 0.0
 
     def stage(self, name: str, event: str) -> None:

@@ -70,7 +70,7 @@ class Prompting:
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text as it stands, without sequence markers."""
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else ()
+        return tuple(self._tokenize(text, add_special_tokens=False)) if text else ()
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, special tokens left out, spaces untouched."""
@@ -98,7 +98,7 @@ class Prompting:
             QuestionError: when a thought token would come out of the question's text all the same.
         """
         text = self.prompt_text(question)
-        ids = list(self.tokenizer(text, add_special_tokens=self.template is not None)["input_ids"])
+        ids = self._tokenize(text, add_special_tokens=self.template is not None)
         while ids and ids[-1] == self.tokenizer.eos_token_id and self.template is not None:
             ids.pop()
         if set(ids) & set(self.thought_token_ids):
@@ -106,6 +106,10 @@ class Prompting:
                 f"question {question.id} contains a thought token that cannot be escaped; remove it from the prompt"
             )
         return tuple(ids)
+
+    def _tokenize(self, text: str, add_special_tokens: bool) -> list[int]:
+        # Not verbose: whoever samples refuses what is too long, in a line of its own.
+        return list(self.tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"])
 
     def without_cue(self, answer: str) -> str:
         """Drop the cue that a baked model writes itself before its answer."""

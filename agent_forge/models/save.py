@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from agent_forge.errors import OutputError
 from agent_forge.models.load import LoadedModel, quiet
 from agent_forge.storage.files import move_into_place, unwritable, writing_to
 
@@ -30,7 +31,7 @@ def save_model(loaded: LoadedModel, directory: Path, max_shard_size: str = "5GB"
             move_into_place(prepared, directory)
         except Exception as cause:
             if not isinstance(cause, OSError) and (advice := unwritable(cause)) is not None:
-                raise OSError(28, advice) from cause
+                raise OutputError(f"cannot write to {directory}: {advice}") from cause
             raise
         finally:
             shutil.rmtree(prepared, ignore_errors=True)

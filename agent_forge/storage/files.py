@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -151,7 +152,5 @@ def unwritable(error: BaseException) -> str | None:
     """
     if isinstance(error, OSError) and error.errno is not None:
         return _UNWRITABLE.get(error.errno)
-    for number in (errno.ENOSPC, errno.EROFS, errno.EACCES):
-        if f"(os error {number})" in str(error):
-            return _UNWRITABLE[number]
-    return None
+    named = re.search(r"\(os error (\d+)\)", str(error))
+    return _UNWRITABLE.get(int(named[1])) if named else None
