@@ -36,8 +36,10 @@ def _root(
 def bake_quietstar(
     model: Annotated[str | None, typer.Option(help="Champion: directory, .gguf file or hub name.")] = None,
     out: Annotated[str | None, typer.Option(help="Run directory.")] = None,
-    eval_dataset: Annotated[str | None, typer.Option(help="arithmetic, gsm8k or FILE.jsonl.")] = None,
-    eval_samples: Annotated[int | None, typer.Option(help="Questions the gate judges on.")] = None,
+    eval_dataset: Annotated[
+        str | None, typer.Option(help="arithmetic, gsm8k, math, reasoning or FILE.jsonl; several by commas.")
+    ] = None,
+    eval_samples: Annotated[int | None, typer.Option(help="Questions per task that the gate judges on.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
@@ -70,17 +72,17 @@ def bake_quietstar(
     if json_lines:
         typer.echo(results.model_dump_json())
         return
-    typer.echo(f"verdict      {results.verdict}" + (f", then {results.verification}" if results.verification else ""))
-    typer.echo(f"why          {results.reason}")
-    typer.echo(f"model        {results.model_path}")
-    typer.echo(f"gate report  {results.report_path}")
+    typer.echo(f"verdict  {results.verdict}" + (f", then {results.verification}" if results.verification else ""))
+    typer.echo(f"why      {results.reason}")
+    typer.echo(f"model    {results.model_path}")
+    typer.echo(f"report   {results.report_path}")
 
 
 @app.command()
 def stage(
     name: Annotated[str, typer.Argument(help="A node of the pipeline, e.g. evaluate-round.")],
     executor_input: Annotated[str, typer.Option(help="The pipeline's executor input, JSON.")],
-    cost_file: Annotated[Path | None, typer.Option(help="Write here what the stage spent.")] = None,
+    outcome_file: Annotated[Path | None, typer.Option(help="Write here what the stage spent and said, JSON.")] = None,
     end_with_stdin: Annotated[bool, typer.Option("--end-with-stdin", help="End when standard input closes.")] = False,
 ) -> None:
     """Run one stage, as its container does."""
@@ -91,8 +93,8 @@ def stage(
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     outcome = run_executor_input(name, executor_input, Lines())
-    if cost_file is not None:
-        write_atomic(cost_file, outcome.cost.model_dump_json())
+    if outcome_file is not None:
+        write_atomic(outcome_file, outcome.model_dump_json())
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands that answer one question and write no run: calibrate, plan, grade, overlap."""
+"""Commands that answer one question and make no run: calibrate, plan, grade, overlap, report."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    for command in (calibrate, plan, grade, overlap):
+    for command in (calibrate, plan, grade, overlap, report):
         app.command()(command)
 
 
@@ -131,3 +131,10 @@ def overlap(
         typer.echo(json.dumps({"first": leaked, "second": other, "shared": gram}, ensure_ascii=False))
     if leaks:
         raise CheckFailed(f"{len(leaks)} of {len(one)} questions of {first} share a 13-gram with {second}")
+
+
+def report(run_dir: Annotated[Path, typer.Argument(help="Run directory.")]) -> None:
+    """Write RUN_DIR/report.html: one self-contained page about a run, finished or not."""
+    from agent_forge.report.assembly import write_report
+
+    typer.echo(f"report  {write_report(run_dir)}")

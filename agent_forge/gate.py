@@ -136,9 +136,11 @@ def observation_warnings(observations: Observations) -> tuple[str, ...]:
     """Return what a reader must know about how the rows came about: repeats, uneven rounds, unequal truncation."""
     warnings = []
     if observations.effective_rounds < observations.rounds:
+        fewest = observations.effective_rounds
+        repeating = [name for name, arm in observations.arms.items() if arm.distinct_rounds == fewest]
         warnings.append(
-            f"{observations.rounds} rounds are only {observations.effective_rounds} distinct: repeated completions, as "
-            "from greedy decoding, count once and add no evidence"
+            f"{observations.rounds} rounds are only {fewest} distinct in {' and '.join(repeating)}: repeated "
+            "completions, as from greedy decoding or a model that is always sure, count once and add no evidence"
         )
     if observations.small_rounds:
         warnings.append(

@@ -11,7 +11,7 @@ from typing import Any
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import CheckFailed, ForgeError, InputError, Interrupted
-from agent_forge.records import Cost, Receipt, read_record
+from agent_forge.records import ChampionRecord, Receipt, RunRecord, read_record
 from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import ARTIFACT_FILES, Progress, StageContext, StageOutcome
 from agent_forge.stages.registry import find_stage
@@ -48,6 +48,7 @@ class LocalRun:
 
     config: QuietSTaRConfig
     directory: RunDirectory
+    champion: ChampionRecord
     progress: Progress
     finished: dict[str, Finished] = field(default_factory=dict)
     _models: dict[str, Any] = field(default_factory=dict)
@@ -84,7 +85,13 @@ class LocalRun:
             self.directory.log("done already", place, receipt.cost)
             self.progress.stage(place, "done already")
         self.finished[place] = Finished(self.directory.final(place), receipt, self.directory.parameters(place))
+        self.record()
         return self.finished[place]
+
+    def record(self) -> None:
+        """Write down which run this is and how far it has come, for the report."""
+        values = self.config.model_dump(mode="json")
+        self.directory.write_run(RunRecord(champion=self.champion, config=values, stages=tuple(self.finished)))
 
     def _run(
         self,
@@ -109,7 +116,7 @@ class LocalRun:
             progress=self.progress,
             models=self._models,
         )
-        outcome = run_in_fresh_process(name, context, working) if fresh_process else find_stage(name).run(context)
+        outcome = run_in_fresh_process(name, context, working) if fresh_process else find_stage(name).carry_out(context)
         receipt = self.directory.finish(place, key, digests, outcome)
         self.directory.log("ended", place, receipt.cost)
         self.progress.stage(place, f"ended after {receipt.cost.seconds:.1f} s")
@@ -124,10 +131,10 @@ def run_in_fresh_process(name: str, context: StageContext, working: Path) -> Sta
     Raises:
         ForgeError: of the kind that the child's exit code stands for, with its own message.
     """
-    cost_file = working / "cost.json"
+    outcome_file = working / "outcome.json"
     command = [sys.executable, "-m", "agent_forge.cli", "stage", name]
     command += ["--executor-input", json.dumps(_executor_input(context, working))]
-    command += ["--cost-file", str(cost_file), "--end-with-stdin"]
+    command += ["--outcome-file", str(outcome_file), "--end-with-stdin"]
     last = ""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         try:
@@ -140,8 +147,7 @@ def run_in_fresh_process(name: str, context: StageContext, working: Path) -> Sta
             raise
     if child.returncode != 0:
         raise _failure(name, child.returncode, last)
-    verdict = (working / "verdict").read_text(encoding="utf-8")
-    return StageOutcome(read_record(Cost, cost_file), parameters={"verdict": verdict})
+    return read_record(StageOutcome, outcome_file)
 
 
 def _failure(name: str, code: int, last: str) -> ForgeError:
@@ -165,7 +171,6 @@ def _executor_input(context: StageContext, working: Path) -> dict[str, object]:
             "artifacts": {name: listed(name, paths) for name, paths in context.inputs.items()},
         },
         "outputs": {
-            "parameters": {"verdict": {"outputFile": str(working / "verdict")}},
             "artifacts": {name: listed(name, [path]) for name, path in context.outputs.items()},
             "outputFile": str(working / "executor-output.json"),
         },

@@ -23,6 +23,7 @@ from agent_forge.records import (
     VerificationReport,
     read_record,
 )
+from agent_forge.report.assembly import REPORT, RESULTS, write_report
 from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
@@ -30,8 +31,6 @@ from agent_forge.stages.resolve_champion import champion_path, champion_record, 
 from agent_forge.storage.files import path_digest, write_atomic
 
 __all__ = ["QuietSTaRBaker", "QuietSTaRConfig"]
-
-RESULTS = "results.json"
 
 
 class QuietSTaRBaker:
@@ -47,7 +46,7 @@ class QuietSTaRBaker:
         self._config = config
         self._resume = resume
         self._directory = RunDirectory(Path(config.output_path).expanduser())
-        self._run = LocalRun(config, self._directory, progress or Silent())
+        self._progress = progress or Silent()
 
     async def run_baking_pipeline(self) -> Mapping[str, Any]:
         """Run everything; return the results as a mapping, see `records.RunResults`.
@@ -66,6 +65,7 @@ class QuietSTaRBaker:
                 raise OutputError(f"{self._directory.root} holds a run already; add --resume, or choose another --out")
             results = self._stages(champion, questions)
             write_atomic(self._directory.root / RESULTS, results.model_dump_json(indent=2) + "\n")
+            write_report(self._directory.root)
             self._directory.tidy()
         return results
 
@@ -80,7 +80,8 @@ class QuietSTaRBaker:
 
     def _stages(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
         digests = {str(name): digest for name, digest in questions.digests.items()}
-        run, bake_id = self._run, {"bake_id": champion.bake_id}
+        run = LocalRun(self._config, self._directory, champion, self._progress)
+        bake_id = {"bake_id": champion.bake_id}
         # Another number of shards cuts the same work into other pieces.
         cut = {"shards": str(self._config.shards)}
         resolved = run.stage("resolve-champion", sources={"champion": champion.digest})
@@ -149,6 +150,6 @@ class QuietSTaRBaker:
             champion_digest=champion.digest,
             model_path=str(manifest_path.parent) if manifest_path else champion.path,
             manifest_path=str(manifest_path) if manifest_path else None,
-            report_path=str(self._directory.final("significance-gate") / "gate.json"),
+            report_path=str(self._directory.root / REPORT),
             run_dir=str(self._directory.root),
         )

@@ -344,7 +344,20 @@ class Receipt(Record):
     inputs: dict[str, str]
     outputs: dict[str, str]
     cost: Cost
+    warnings: tuple[str, ...] = ()
     finished_at: str
+
+
+class RunRecord(Record):
+    """Which run a directory holds: champion and bake id, configuration, and the stages that are done, in order.
+
+    The directory may hold stages of other configurations besides; they are not listed.
+    """
+
+    schema_version: Literal[1] = 1
+    champion: ChampionRecord
+    config: dict[str, object]
+    stages: tuple[str, ...]
 
 
 class CodeRecord(Record):

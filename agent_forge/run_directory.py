@@ -2,6 +2,7 @@
 
     DIR/stages/<stage>[/<instance>]/   artifacts and receipt.json, moved here whole when the stage has ended
     DIR/partial/<stage>[/<instance>]/  the same while the stage runs: key, out/ and scratch/, used again by a resume
+    DIR/run.json                       which run this is, and which of the stages belong to it
     DIR/events.jsonl                   one line whenever a stage begins, ends or is found done
 
 A receipt's key is a digest of the code, the configuration fields of that stage and the digests of its inputs. A stage
@@ -21,13 +22,14 @@ import filelock
 
 from agent_forge.config import QuietSTaRConfig, stage_values
 from agent_forge.errors import ForgeError, OutputError
-from agent_forge.records import Cost, Receipt, read_record
+from agent_forge.records import Cost, Receipt, RunRecord, read_record
 from agent_forge.stages.context import StageOutcome
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.files import move_into_place, path_digest, unwritable, write_atomic, writing_to
 
 RECEIPT = "receipt.json"
 PARAMETERS = "parameters.json"
+RUN = "run.json"
 
 
 class RunDirectory:
@@ -119,12 +121,17 @@ class RunDirectory:
                 inputs=dict(inputs),
                 outputs={path.name: path_digest(path) for path in sorted(out.iterdir())},
                 cost=outcome.cost,
+                warnings=outcome.warnings,
                 finished_at=_now(),
             )
             write_atomic(out / RECEIPT, receipt.model_dump_json(indent=2) + "\n")
             move_into_place(out, self.final(name))
             shutil.rmtree(place)
         return receipt
+
+    def write_run(self, run: RunRecord) -> None:
+        """Write down which run this is."""
+        write_atomic(self.root / RUN, run.model_dump_json(indent=2) + "\n")
 
     def tidy(self) -> None:
         """Remove what stages that ended have left behind; for a run that is through."""

@@ -58,7 +58,7 @@ WEIGHTS = (SmallBake.CHAMPION / "model.safetensors").stat().st_size
 
 
 # Bytes that there is room for, and the stages that can end there: none, all before the extended model, that one too.
-@pytest.mark.parametrize(("size", "stages"), [(4096, 0), (WEIGHTS // 2, 2), (WEIGHTS + 100 * 1024, 3)])
+@pytest.mark.parametrize(("size", "stages"), [(4096, 0), (WEIGHTS // 2, 2), (WEIGHTS + 124 * 1024, 3)])
 def test_full_disk(tmp_path, refusal, size, stages):
     place = tmp_path / "disk"
     arguments = [*run_arguments(tmp_path), "--out", str(place / "out")]

@@ -56,6 +56,7 @@ def test_grade_refuses_an_id_that_is_no_question(forge, tmp_path, questions):
         ["grade", "--questions", "{tmp}/questions.jsonl", "{tmp}/empty.jsonl"],
         ["grade", "--dataset", "gsm8", "{tmp}/empty.jsonl"],
         ["overlap", "{tmp}/questions.jsonl", "{tmp}/none.jsonl"],
+        ["report", "{tmp}"],
         ["plan", "--effect", "0.01"],
         ["plan", "--power", "1.5"],
         ["calibrate", "--questions", "1"],

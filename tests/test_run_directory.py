@@ -16,7 +16,7 @@ def config(**changes):
 def finish(run, name="bake", key="k", content="x"):
     place = run.begin(name, key)
     (place / "out" / "file").write_text(content)
-    return run.finish(name, key, {"in": "digest"}, StageOutcome(Cost(seconds=1.0), parameters={"verdict": "bake"}))
+    return run.finish(name, key, {"in": "digest"}, StageOutcome(cost=Cost(seconds=1.0), parameters={"verdict": "bake"}))
 
 
 def test_a_finished_stage_has_its_receipt_and_nothing_partial(tmp_path):

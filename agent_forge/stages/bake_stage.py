@@ -5,7 +5,7 @@ from agent_forge.models.finetune import BakeSettings, ProgressEvent, TrainingExa
 from agent_forge.models.save import save_model
 from agent_forge.records import BakeReport, ReplayRow, Trace, read_rows
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.examples import replay_example, split_heldout, trace_example
+from agent_forge.stages.examples import replay_example, split_heldout, that_fit, trace_example
 from agent_forge.stages.questions_on_disk import read_split
 from agent_forge.stages.rows import Bench, open_bench
 from agent_forge.storage.files import path_digest, write_atomic
@@ -40,7 +40,7 @@ def bake_stage(context: StageContext) -> StageOutcome:
     context.models.clear()
     save_model(bench.loaded, context.outputs["baked"])
     write_atomic(context.outputs["bake_report"], report.model_dump_json(indent=2) + "\n")
-    return StageOutcome(meter.cost(report.curve[-1].tokens if report.curve else 0), metrics=_metrics(report))
+    return StageOutcome(cost=meter.cost(report.curve[-1].tokens if report.curve else 0), metrics=_metrics(report))
 
 
 def _examples(context: StageContext, bench: Bench) -> tuple[list[TrainingExample], list[TrainingExample]]:
@@ -60,8 +60,23 @@ def _examples(context: StageContext, bench: Bench) -> tuple[list[TrainingExample
         examples[trace.question_id in held].append(trace_example(bench.prompting, questions[trace.question_id], trace))
     replay = [row for path in directories for row in read_rows(ReplayRow, path / "replay.jsonl")]
     replay = sorted((row for row in replay if row.question_id not in held), key=lambda row: row.question_id)
-    train = examples[False] + [replay_example(bench.prompting, questions[row.question_id], row) for row in replay]
-    return train, examples[True]
+    replayed = [replay_example(bench.prompting, questions[row.question_id], row) for row in replay]
+    train = examples[False] + [example for example in replayed if example is not None]
+    return _fitting(context, bench, train, "training"), _fitting(context, bench, examples[True], "held-out")
+
+
+def _fitting(context: StageContext, bench: Bench, examples: list[TrainingExample], what: str) -> list[TrainingExample]:
+    """Leave out, and say so, what no packed row can hold."""
+    row_length = min(context.config.pack_length, bench.loaded.context_length or context.config.pack_length)
+    kept = that_fit(examples, row_length)
+    if len(kept) < len(examples):
+        context.warn(
+            f"{len(examples) - len(kept)} of {len(examples)} {what} examples are longer than {row_length} tokens and "
+            "were left out; raise pack_length"
+        )
+    if examples and not kept:
+        raise InputError(f"every {what} example is longer than {row_length} tokens; raise pack_length")
+    return kept
 
 
 def _metrics(report: BakeReport) -> dict[str, float]:

@@ -64,7 +64,7 @@ def collect_traces(context: StageContext) -> StageOutcome:
     )
     _write(context.outputs["traces"], selection.kept, replay, report)
     tokens = sum(row.tokens for row in direct) + sum(row.tokens for row in thoughts)
-    return StageOutcome(meter.cost(tokens, len(questions)), metrics={"traces": float(report.kept)})
+    return StageOutcome(cost=meter.cost(tokens, len(questions)), metrics={"traces": float(report.kept)})
 
 
 def _sampled_trace(asked: Asked, seed: int, sampled: Sampled) -> SampledTrace:
@@ -88,7 +88,7 @@ def _replay(direct: list[ResultRow], questions: set[str], wanted: int) -> tuple[
     """Take one whole direct answer per question that has a trace, right or wrong: it is the champion's own."""
     first: dict[str, ReplayRow] = {}
     for row in direct:
-        whole = not row.truncated and bool(row.completion)
+        whole = not row.truncated and bool((row.completion or "").strip())
         if whole and row.question_id in questions and row.question_id not in first:
             first[row.question_id] = ReplayRow(question_id=row.question_id, completion=row.completion or "")
     return tuple(first.values())[:wanted]

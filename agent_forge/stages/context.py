@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import Field
+
 from agent_forge.config import QuietSTaRConfig
-from agent_forge.records import Cost
+from agent_forge.records import Cost, Record
 
 # What artifacts are called in a run directory; those not named here are directories called by their own name.
 ARTIFACT_FILES = {
@@ -71,6 +73,7 @@ class StageContext:
         outputs: artifact name -> path to write, a file or a directory; nothing is there yet.
         scratch: directory that survives a kill of this very stage with these very inputs.
         models: models already loaded, by path and purpose; only one machine's run keeps it between stages.
+        warnings: see `warn`.
     """
 
     config: QuietSTaRConfig
@@ -80,6 +83,13 @@ class StageContext:
     scratch: Path
     progress: Progress = field(default_factory=Silent)
     models: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        """Say that something did not go as configured: once now, and in the run's report."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self.progress.note(f"warning: {text}")
 
     def input(self, name: str) -> Path:
         """Return the path of an artifact that there is exactly one of."""
@@ -87,8 +97,7 @@ class StageContext:
         return path
 
 
-@dataclass(frozen=True)
-class StageOutcome:
+class StageOutcome(Record):
     """What a stage returns besides its files.
 
     Attributes:
@@ -96,12 +105,14 @@ class StageOutcome:
         parameters: small outputs that later tasks branch or fan out on; lists as JSON.
         metrics: figures for the pipeline's user interface.
         metadata: artifact name -> what is worth knowing about it at a glance.
+        warnings: what did not go as configured, for the run's report.
     """
 
     cost: Cost
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    metadata: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    parameters: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, float] = Field(default_factory=dict)
+    metadata: dict[str, dict[str, str]] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,11 @@ class Stage:
     run: Callable[[StageContext], StageOutcome]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+    def carry_out(self, context: StageContext) -> StageOutcome:
+        """Run it; the outcome carries the warnings that came up."""
+        outcome = self.run(context)
+        return outcome.model_copy(update={"warnings": (*outcome.warnings, *context.warnings)})
 
 
 @dataclass

@@ -23,7 +23,7 @@ def evaluate_round(context: StageContext) -> StageOutcome:
     rows = evaluate_arms(context, bench, questions, guards, round_number)
     write_atomic(context.outputs["results"], rows_text(rows))
     cost = meter.cost(sum(row.tokens for row in rows), len(questions))
-    return StageOutcome(cost, metrics=_accuracies(rows))
+    return StageOutcome(cost=cost, metrics=_accuracies(rows))
 
 
 def evaluate_arms(

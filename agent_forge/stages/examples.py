@@ -15,15 +15,22 @@ def trace_example(prompting: Prompting, question: Question, trace: Trace) -> Tra
     return TrainingExample((*prompt, *target), (False,) * len(prompt) + (True,) * len(target), "trace")
 
 
-def replay_example(prompting: Prompting, question: Question, row: ReplayRow) -> TrainingExample:
-    """Prompt and cue, then the champion's own answer.
+def replay_example(prompting: Prompting, question: Question, row: ReplayRow) -> TrainingExample | None:
+    """Prompt and cue, then the champion's own answer; None when there is nothing in it to learn.
 
     Without a cue the answer's first token is masked as well: whether to think or to answer is for the traces to teach.
     """
     given = (*prompting.prompt_ids(question), *prompting.cue_ids)
     target = (*prompting.encode(row.completion), prompting.tokenizer.eos_token_id)
     counted = (bool(prompting.cue_ids),) + (True,) * (len(target) - 1)
+    if not any(counted):
+        return None
     return TrainingExample((*given, *target), (False,) * len(given) + counted, "replay")
+
+
+def that_fit(examples: Iterable[TrainingExample], row_length: int) -> list[TrainingExample]:
+    """Return the examples that a packed row of `row_length` tokens can hold, in order."""
+    return [example for example in examples if len(example.input_ids) <= row_length]
 
 
 def split_heldout(question_ids: Iterable[str], fraction: float) -> frozenset[str]:

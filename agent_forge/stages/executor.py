@@ -108,7 +108,7 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
     )
     _require(stage.name, "input", stage.inputs, context.inputs)
     _require(stage.name, "output", stage.outputs, context.outputs)
-    outcome = stage.run(context)
+    outcome = stage.carry_out(context)
     write_outcome(given.outputs, outcome)
     return outcome
 

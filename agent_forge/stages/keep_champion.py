@@ -39,7 +39,7 @@ def keep_champion(context: StageContext) -> StageOutcome:
         rejected_model=aside,
     )
     write_atomic(context.outputs["decision"], decision.model_dump_json(indent=2) + "\n")
-    return StageOutcome(meter.cost(), parameters={"reason": decision.reason})
+    return StageOutcome(cost=meter.cost(), parameters={"reason": decision.reason})
 
 
 STAGE = Stage("keep-champion", keep_champion, inputs=("champion", "gate"), outputs=("decision",))

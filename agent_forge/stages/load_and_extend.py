@@ -41,7 +41,7 @@ def load_and_extend(context: StageContext) -> StageOutcome:
     )
     write_atomic(context.outputs["extension"], record.model_dump_json(indent=2) + "\n")
     metadata = {"extended": {"base": Path(champion.uri).name, "champion_digest": champion.digest}}
-    return StageOutcome(meter.cost(), metadata=metadata)
+    return StageOutcome(cost=meter.cost(), metadata=metadata)
 
 
 STAGE = Stage("load-and-extend", load_and_extend, inputs=("champion",), outputs=("extended", "extension"))

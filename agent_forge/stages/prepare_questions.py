@@ -23,7 +23,7 @@ def prepare_questions(context: StageContext) -> StageOutcome:
         "cells": json.dumps(cell_names(config.ab_test_rounds, config.shards)),
         "shards": json.dumps(shards),
     }
-    return StageOutcome(meter.cost(questions=sum(report.counts.values())), parameters=parameters)
+    return StageOutcome(cost=meter.cost(questions=sum(report.counts.values())), parameters=parameters)
 
 
 def draw_questions(config: QuietSTaRConfig) -> tuple[dict[SplitName, tuple[Question, ...]], SplitReport]:

@@ -31,7 +31,7 @@ def push_artifact(context: StageContext) -> StageOutcome:
         )
     path = publish(context.input("baked"), manifest, Path(context.config.output_path).expanduser())
     write_atomic(context.outputs["manifest"], path.read_text(encoding="utf-8"))
-    return StageOutcome(meter.cost(), parameters={"model_path": str(path.parent), "manifest_path": str(path)})
+    return StageOutcome(cost=meter.cost(), parameters={"model_path": str(path.parent), "manifest_path": str(path)})
 
 
 def build_manifest(context: StageContext) -> Manifest:

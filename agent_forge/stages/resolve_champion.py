@@ -36,7 +36,7 @@ def resolve_champion(context: StageContext) -> StageOutcome:
         "bake_id": record.bake_id,
         "already_published": str(bool(record.already_published)).lower(),
     }
-    return StageOutcome(meter.cost(), parameters=parameters)
+    return StageOutcome(cost=meter.cost(), parameters=parameters)
 
 
 def read_champion(context: StageContext) -> ChampionRecord:

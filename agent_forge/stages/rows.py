@@ -105,6 +105,10 @@ def sample_rows(
         done.append([make(asked[k], requests[k].seed, s) for k, s in zip(indices, samples, strict=True)])
         tokens += sum(sample.tokens for sample in samples)
         context.progress.advance(sum(map(len, done.batches)), tokens)
+    if (rows := bench.sampler.backed_off_to) is not None:
+        context.warn(
+            f"memory ran out with batch_size {context.config.batch_size}: as few as {rows} rows were sampled together"
+        )
     records = [record for batch in done.batches for record in batch]
     return [record for _, record in sorted(zip(order, records, strict=True), key=lambda pair: pair[0])]
 

@@ -20,7 +20,7 @@ def significance_gate(context: StageContext) -> StageOutcome:
     )
     write_atomic(context.outputs["gate"], report.model_dump_json(indent=2) + "\n")
     cost = meter.cost(questions=report.questions)
-    return StageOutcome(cost, parameters={"verdict": report.verdict}, metrics=_metrics(report))
+    return StageOutcome(cost=cost, parameters={"verdict": report.verdict}, metrics=_metrics(report))
 
 
 def _metrics(report: GateReport) -> dict[str, float]:

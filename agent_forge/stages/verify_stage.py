@@ -33,7 +33,7 @@ def verify_stage(context: StageContext) -> StageOutcome:
     write_atomic(context.outputs["verification_results"], rows_text(rows))
     write_atomic(context.outputs["verification"], report.model_dump_json(indent=2) + "\n")
     return StageOutcome(
-        meter.cost(sum(row.tokens for row in rows), len(questions)),
+        cost=meter.cost(sum(row.tokens for row in rows), len(questions)),
         parameters={"verdict": report.verdict},
         metrics={
             "champion_accuracy": report.champion_accuracy,
