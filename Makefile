@@ -30,7 +30,7 @@ typecheck: install  ## check types strictly
 	$(BIN)/mypy
 
 test: install  ## run the test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: lint typecheck test  ## everything that must pass before a merge
 

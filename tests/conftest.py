@@ -1,5 +1,6 @@
 """Runs of the real command line: one that is made once and copied, and those that are refused."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from refusals import the_line
 from small_bake import SmallBake, forge
 
 from agent_forge import cli
+
+# Tests run side by side; models this small gain nothing from threads and would only fight over the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
