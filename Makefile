@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint typecheck test check run run-baseline-wins clean
+.PHONY: help install format lint typecheck test check run run-baseline-wins bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "%-20s%s\n", $$1, $$2}'
@@ -39,6 +39,13 @@ run: install  ## bake the bundled champion end to end
 
 run-baseline-wins: install  ## the same champion with a thought prompt that does not help: no_bake
 	$(BIN)/forge bake-quietstar --model agent_forge/demo/champion --config agent_forge/demo/baseline_wins.yaml --out runs/baseline-wins --resume
+
+bench: install  ## kill runs at random moments, calibrate the gate
+	$(BIN)/python bench/kill_resume.py
+	$(BIN)/forge calibrate
+
+docs: install  ## write the reference of configuration fields
+	$(BIN)/python scripts/write_reference.py
 
 clean:  ## remove the virtual environment and the runs
 	rm -rf $(VENV) runs
