@@ -434,7 +434,8 @@ def _check_name(name: str, source: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    problem = error.errors()[0]
+    # A misspelt field says more than the one that is missing for it.
+    problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
         option = _REQUIRED_OPTIONS.get(name, f"--set {name}=...")

@@ -76,7 +76,7 @@ def artifact_path(uri: str) -> Path:
         return Path(uri)
     if scheme not in _ROOTS:
         raise InputError(f"artifact {uri}: unknown scheme {scheme}://; expected one of {', '.join(_ROOTS)}")
-    return Path(f"{_ROOTS[scheme]}/{rest}")
+    return Path(f"{_ROOTS[scheme]}/{rest.lstrip('/')}")
 
 
 def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome:

@@ -1,0 +1,148 @@
+"""The contract of a container: the executor input of Kubeflow Pipelines in, files and an executor output out."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent_forge.errors import ForgeError, InputError
+from agent_forge.records import GateReport, read_record
+from agent_forge.stages.context import Silent, Stage, StageContext, StageOutcome
+from agent_forge.stages.executor import artifact_path, run_executor_input
+from agent_forge.stages.registry import STAGES
+
+CONFIG = json.dumps({"model_path": "m", "output_path": "o", "eval_dataset": ["arithmetic"], "eval_samples": 20})
+
+
+def rows(round_number: int, thought_right: bool) -> str:
+    return "".join(
+        json.dumps(
+            {
+                "question_id": f"q{number}",
+                "round": round_number,
+                "arm": arm,
+                "correct": arm == "thought" and thought_right,
+                "completion": f"{arm} {number} {round_number}",
+            }
+        )
+        + "\n"
+        for number in range(40)
+        for arm in ("baseline", "thought")
+    )
+
+
+def gate_input(tmp_path: Path, cells: list[str]) -> str:
+    """The executor input of the gate after a fan-out, artifacts in the order given."""
+    artifacts = []
+    for number, text in enumerate(cells):
+        (tmp_path / f"cell-{number}").write_text(text)
+        artifacts.append({"name": f"results-{number}", "uri": str(tmp_path / f"cell-{number}"), "metadata": {}})
+    described = {
+        "inputs": {"parameterValues": {"config": CONFIG}, "artifacts": {"results": {"artifacts": artifacts}}},
+        "outputs": {
+            "parameters": {"verdict": {"outputFile": str(tmp_path / "out/verdict")}},
+            "artifacts": {
+                "gate": {"artifacts": [{"name": "gate", "uri": str(tmp_path / "out/gate")}]},
+                "metrics": {"artifacts": [{"name": "metrics", "uri": str(tmp_path / "out/metrics")}]},
+            },
+            "outputFile": str(tmp_path / "out/executor_output.json"),
+        },
+    }
+    return json.dumps(described)
+
+
+def test_parameters_artifacts_and_metrics_are_written_where_the_pipeline_says(tmp_path):
+    run_executor_input("significance-gate", gate_input(tmp_path, [rows(0, True), rows(1, True)]), Silent())
+    report = read_record(GateReport, tmp_path / "out/gate")
+    assert (tmp_path / "out/verdict").read_text() == report.verdict == "bake"
+    (metrics,) = json.loads((tmp_path / "out/executor_output.json").read_text())["artifacts"]["metrics"]["artifacts"]
+    assert metrics["name"] == "metrics" and metrics["uri"] == str(tmp_path / "out/metrics")
+    assert metrics["metadata"]["thought_accuracy"] == 1.0
+
+
+def test_collected_artifacts_may_come_in_any_order(tmp_path):
+    cells = [rows(0, True), rows(1, False), rows(2, True)]
+    reports = []
+    for name, order in (("one", cells), ("other", cells[::-1])):
+        (tmp_path / name).mkdir()
+        run_executor_input("significance-gate", gate_input(tmp_path / name, order), Silent())
+        reports.append((tmp_path / name / "out/gate").read_bytes())
+    assert reports[0] == reports[1]
+
+
+def test_lists_go_out_as_json_parameters(tmp_path):
+    text = json.dumps(
+        {
+            "inputs": {"parameterValues": {"config": json.loads(CONFIG)}},
+            "outputs": {
+                "parameters": {
+                    name: {"outputFile": str(tmp_path / name)} for name in ("cells", "shards", "not-written-by-it")
+                },
+                "artifacts": {"questions": {"artifacts": [{"name": "questions", "uri": str(tmp_path / "q")}]}},
+            },
+        }
+    )
+    run_executor_input("prepare-questions", text, Silent())
+    assert json.loads((tmp_path / "cells").read_text()) == ["0-0", "1-0", "2-0"]
+    assert json.loads((tmp_path / "shards").read_text()) == ["0"]
+    assert not (tmp_path / "not-written-by-it").exists()
+    assert sorted(path.name for path in (tmp_path / "q").iterdir()) == [
+        "bake.jsonl",
+        "gate.jsonl",
+        "splits.json",
+        "verify.jsonl",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("minio://b/k", "/minio/b/k"),
+        ("s3://b/k/x", "/s3/b/k/x"),
+        ("gs://b/k", "/gcs/b/k"),
+        ("file:///tmp/x", "/tmp/x"),
+        ("/tmp/x", "/tmp/x"),
+    ],
+)
+def test_an_artifact_lies_at_its_uri_with_the_scheme_as_a_folder(uri, path):
+    assert artifact_path(uri) == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("no-such-stage", "{}", "unknown stage"),
+        ("significance-gate", "not json", "executor input"),
+        ("significance-gate", json.dumps({"inputs": {"parameterValues": {"config": "["}}}), "not JSON"),
+        ("significance-gate", json.dumps({"inputs": {"parameterValues": {"config": "[]"}}}), "JSON object"),
+        ("significance-gate", json.dumps({"inputs": {"parameterValues": {"config": CONFIG}}}), "results is missing"),
+        (
+            "significance-gate",
+            json.dumps({"inputs": {"parameterValues": {"config": '{"alfa": 1}'}}}),
+            "alpha",
+        ),
+    ],
+)
+def test_a_bad_executor_input_is_one_line(name, text, said):
+    with pytest.raises(ForgeError) as caught:
+        run_executor_input(name, text, Silent())
+    assert said in str(caught.value) and caught.value.exit_code == 2
+
+
+def test_an_unknown_scheme_is_refused():
+    with pytest.raises(InputError, match="ftp"):
+        artifact_path("ftp://b/k")
+
+
+def test_warnings_of_a_stage_are_in_its_outcome_once(tmp_path, monkeypatch):
+    judge = STAGES["significance-gate"].run
+
+    def warned(context: StageContext) -> StageOutcome:
+        context.warn("memory ran out")
+        context.warn("memory ran out")
+        return judge(context)
+
+    stage = Stage("significance-gate", warned, ("results",), ("gate",))
+    monkeypatch.setitem(STAGES, "significance-gate", stage)
+    outcome = run_executor_input("significance-gate", gate_input(tmp_path, [rows(0, True)]), Silent())
+    assert outcome.warnings == ("memory ran out",)

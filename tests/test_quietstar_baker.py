@@ -1,0 +1,87 @@
+"""The Python interface, and the runs that must not bake."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from small_bake import DEMO, SMALL, forge, small_arguments
+
+from agent_forge.config import QuietSTaRConfig as Config
+from agent_forge.errors import OutputError
+from agent_forge.quietstar_baker import QuietSTaRBaker, QuietSTaRConfig
+from agent_forge.records import GateReport, read_record
+
+
+def config(out: Path, **changes) -> QuietSTaRConfig:
+    fields = yaml.safe_load((DEMO / "baseline_wins.yaml").read_text()) | SMALL | changes
+    return QuietSTaRConfig(**fields, model_path=str(DEMO / "champion"), output_path=str(out))
+
+
+def gate_of(out: Path) -> GateReport:
+    return read_record(GateReport, out / "stages/significance-gate/gate.json")
+
+
+def test_the_pipeline_returns_a_mapping(tmp_path):
+    results = asyncio.run(QuietSTaRBaker(config(tmp_path / "run")).run_baking_pipeline())
+    gate = gate_of(tmp_path / "run")
+    assert (results["winner"], results["verdict"], results["published"]) == ("baseline", gate.verdict, False)
+    assert results["verdict"] in ("no_bake", "inconclusive")
+    assert results["p_value"] == gate.p_value
+    assert results["improvement"] == pytest.approx(100 * gate.difference / gate.baseline_accuracy)
+    assert results["model_path"] == str(DEMO / "champion")
+    assert Path(results["report_path"]).read_text().startswith("<!DOCTYPE html>")
+    assert dict(results) == json.loads((tmp_path / "run/results.json").read_text())
+    assert not (tmp_path / "run/baked").exists()
+
+
+def test_the_config_is_the_one_of_the_command_line_and_takes_the_names_users_know():
+    assert QuietSTaRConfig is Config
+    QuietSTaRConfig(
+        model_path="m",
+        output_path="o",
+        start_thought_token="<|a|>",
+        end_thought_token="<|b|>",
+        max_thought_length=8,
+        thought_probability=0.5,
+        eval_dataset="gsm8k",
+        eval_samples=100,
+        ab_test_rounds=3,
+        learning_rate=1e-5,
+        num_epochs=3,
+    )
+
+
+def test_a_used_run_directory_needs_resume(tmp_path):
+    used = config(tmp_path / "run")
+    first = QuietSTaRBaker(used).run()
+    with pytest.raises(OutputError, match="--resume"):
+        QuietSTaRBaker(used).run()
+    assert QuietSTaRBaker(used, resume=True).run() == first
+
+
+def test_greedy_rounds_are_one_round_and_do_not_bake(tmp_path):
+    arguments = small_arguments(
+        tmp_path, tmp_path / "run", scenario="baseline_wins", temperature=0, ab_test_rounds=10, batch_size=40
+    )
+    done = forge(*arguments)
+    assert done.returncode == 0, done.stderr
+    gate = gate_of(tmp_path / "run")
+    assert (gate.rounds, gate.effective_rounds) == (10, 1)
+    assert gate.verdict != "bake" and any("10 rounds are only 1 distinct" in warning for warning in gate.warnings)
+
+
+def test_shards_change_where_the_work_is_done_and_nothing_else(tmp_path):
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    for out, shards in ((whole, 1), (pieces, 3)):
+        done = forge(*small_arguments(tmp_path, out, scenario="baseline_wins", shards=shards))
+        assert done.returncode == 0, done.stderr
+    assert gate_of(whole) == gate_of(pieces)
+    assert len(list((pieces / "stages/evaluate-round").iterdir())) == 3
+
+
+def test_json_output_is_the_results_and_nothing_else(tmp_path):
+    done = forge(*small_arguments(tmp_path, tmp_path / "run", "--json", "--quiet", scenario="baseline_wins"))
+    assert done.returncode == 0 and done.stderr == ""
+    assert json.loads(done.stdout) == json.loads((tmp_path / "run/results.json").read_text())
