@@ -44,6 +44,11 @@ StageName = Literal[
 ]
 STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
 
+# These describe or record the whole configuration.
+WHOLE = frozenset({"resolve-champion", "push-artifact", "keep-champion"})
+# More tasks than this in one fan-out help nobody and strain an orchestrator.
+MOST_CELLS = 1000
+
 SAMPLING: tuple[StageName, ...] = ("evaluate-round", "collect-traces", "verify")
 JUDGING: tuple[StageName, ...] = ("significance-gate", "verify")
 COMPUTE: tuple[StageName, ...] = ("load-and-extend", "evaluate-round", "collect-traces", "bake", "verify")
@@ -268,6 +273,11 @@ class QuietSTaRConfig(BaseModel):
             raise ValueError(f"prompt_template {self.prompt_template!r} must contain {{prompt}} exactly once")
         if both := sorted(set(self.eval_dataset) & set(self.guard_datasets)):
             raise ValueError(f"{both[0]} is in eval_dataset and in guard_datasets; a task is either target or guard")
+        if (cells := self.ab_test_rounds * self.shards) > MOST_CELLS:
+            raise ValueError(
+                f"ab_test_rounds {self.ab_test_rounds} times shards {self.shards} make {cells:,} cells; "
+                f"at most {MOST_CELLS:,} are allowed: lower one of them"
+            )
         for name in (self.start_thought_token, self.end_thought_token):
             if name in self.thought_prompt or name in self.answer_cue or name in self.prompt_template:
                 raise ValueError(f"{name} must not appear in thought_prompt, answer_cue or prompt_template")
@@ -288,6 +298,19 @@ def stage_values(config: QuietSTaRConfig, stage: str) -> dict[str, object]:
     """Return the fields that change the outcome of one stage, as JSON values in a stable order."""
     values = config.model_dump(mode="json")
     return {name: values[name] for name, stages in sorted(field_stages().items()) if stage in stages}
+
+
+def narrowed(config: QuietSTaRConfig, stage: str) -> QuietSTaRConfig:
+    """Return the configuration that one stage is run with: fields that do not feed it are at their defaults.
+
+    So a stage cannot depend on a field that is not declared for it, and what a pipeline caches by is what counts.
+    Stages in `WHOLE` get everything. Fields that change no result, such as `device`, are kept everywhere.
+    """
+    if stage in WHOLE:
+        return config
+    unread = [name for name, stages in field_stages().items() if stages and stage not in stages]
+    defaults = {name: QuietSTaRConfig.model_fields[name].default for name in unread if name != "model_path"}
+    return config.model_copy(update=defaults)
 
 
 def result_values(config: QuietSTaRConfig) -> dict[str, object]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent_forge.config import QuietSTaRConfig
+from agent_forge.config import QuietSTaRConfig, narrowed
 from agent_forge.errors import CheckFailed, ForgeError, InputError, Interrupted
 from agent_forge.records import ChampionRecord, Receipt, RunRecord, read_record
 from agent_forge.run_directory import RunDirectory
@@ -108,7 +108,7 @@ class LocalRun:
         working = self.directory.begin(place, key)
         outputs = {output: ARTIFACT_FILES.get(output, output) for output in find_stage(name).outputs}
         context = StageContext(
-            config=self.config,
+            config=narrowed(self.config, name),
             inputs={key: tuple(item.path for item in items) for key, items in inputs.items()},
             parameters=parameters,
             outputs={output: working / "out" / file for output, file in outputs.items()},

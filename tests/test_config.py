@@ -11,12 +11,14 @@ from small_bake import DEMO
 
 from agent_forge.config import (
     STAGE_NAMES,
+    WHOLE,
     QuietSTaRConfig,
     build_config,
     field_sections,
     field_stages,
     grouped,
     load_config,
+    narrowed,
     parse_assignment,
     read_config_file,
     result_values,
@@ -160,3 +162,20 @@ def test_every_field_has_a_section_and_a_description():
     assert set(field_sections()) == set(QuietSTaRConfig.model_fields)
     assert all(field.description for field in QuietSTaRConfig.model_fields.values())
     assert set().union(*field_stages().values()) <= set(STAGE_NAMES)
+
+
+@pytest.mark.parametrize("stage", STAGE_NAMES)
+def test_a_stage_is_given_its_own_fields_and_no_others(stage):
+    fields = field_stages()
+    changed = build_config(NEEDED | {name: other(name) for name in ("alpha", "seed", "top_k", "lora_rank", "device")})
+    given_to = narrowed(changed, stage)
+    assert stage_values(given_to, stage) == stage_values(changed, stage)
+    assert given_to.device == "cpu"
+    for name in ("alpha", "seed", "top_k", "lora_rank"):
+        expected = changed if stage in WHOLE or stage in fields[name] else build_config(NEEDED)
+        assert getattr(given_to, name) == getattr(expected, name)
+
+
+def test_a_fan_out_has_a_limit():
+    with pytest.raises(ConfigError, match="10,000 cells"):
+        build_config(NEEDED | {"ab_test_rounds": 100, "shards": 100})

@@ -32,8 +32,8 @@ from agent_forge.report.facts import RunFacts
 from agent_forge.report.page import render
 from agent_forge.run_directory import RECEIPT, RUN
 from agent_forge.stages.context import ARTIFACT_FILES
-from agent_forge.stages.questions_on_disk import read_split, read_split_report
 from agent_forge.storage.files import write_atomic
+from agent_forge.storage.question_files import read_split, read_split_report
 
 R = TypeVar("R", bound=Record)
 REPORT = "report.html"

@@ -2,20 +2,23 @@
 
 from agent_forge.errors import InputError
 from agent_forge.models.finetune import BakeSettings, ProgressEvent, TrainingExample, bake
+from agent_forge.models.load import LoadedModel
+from agent_forge.models.prompting import Prompting
 from agent_forge.models.save import save_model
 from agent_forge.records import BakeReport, ReplayRow, Trace, read_rows
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.examples import replay_example, split_heldout, that_fit, trace_example
-from agent_forge.stages.questions_on_disk import read_split
-from agent_forge.stages.rows import Bench, open_bench
+from agent_forge.stages.rows import open_model
 from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.question_files import read_split
 
 
 def bake_stage(context: StageContext) -> StageOutcome:
     """Train, then write the baked model and the report of the training."""
     meter = Meter()
-    bench = open_bench(context, context.input("extended"))
-    train, heldout = _examples(context, bench)
+    loaded = open_model(context, context.input("extended"))
+    prompting = Prompting.of(context.config, loaded.tokenizer)
+    train, heldout = _examples(context, loaded, prompting)
     settings = BakeSettings.of(context.config)
     begun = False
 
@@ -27,23 +30,25 @@ def bake_stage(context: StageContext) -> StageOutcome:
         context.progress.advance(event.step, event.tokens)
 
     report = bake(
-        bench.loaded.model,
+        loaded.model,
         train,
         heldout,
         settings,
         context.scratch / "checkpoints",
         tell,
-        token_ids=bench.prompting.thought_token_ids,
+        token_ids=prompting.thought_token_ids,
         key=path_digest(context.input("extended")),
     )
     # The model on the shelf is the baked one from here on: no later stage may take it for the extended one.
     context.models.clear()
-    save_model(bench.loaded, context.outputs["baked"])
+    save_model(loaded, context.outputs["baked"])
     write_atomic(context.outputs["bake_report"], report.model_dump_json(indent=2) + "\n")
     return StageOutcome(cost=meter.cost(report.curve[-1].tokens if report.curve else 0), metrics=_metrics(report))
 
 
-def _examples(context: StageContext, bench: Bench) -> tuple[list[TrainingExample], list[TrainingExample]]:
+def _examples(
+    context: StageContext, loaded: LoadedModel, prompting: Prompting
+) -> tuple[list[TrainingExample], list[TrainingExample]]:
     config = context.config
     directories = sorted(context.inputs["traces"])
     found = [row for path in directories for row in read_rows(Trace, path / "traces.jsonl")]
@@ -57,17 +62,22 @@ def _examples(context: StageContext, bench: Bench) -> tuple[list[TrainingExample
     held = split_heldout((trace.question_id for trace in traces), config.heldout_fraction)
     examples: dict[bool, list[TrainingExample]] = {True: [], False: []}
     for trace in traces:
-        examples[trace.question_id in held].append(trace_example(bench.prompting, questions[trace.question_id], trace))
+        examples[trace.question_id in held].append(trace_example(prompting, questions[trace.question_id], trace))
     replay = [row for path in directories for row in read_rows(ReplayRow, path / "replay.jsonl")]
     replay = sorted((row for row in replay if row.question_id not in held), key=lambda row: row.question_id)
-    replayed = [replay_example(bench.prompting, questions[row.question_id], row) for row in replay]
+    replayed = [replay_example(prompting, questions[row.question_id], row) for row in replay]
     train = examples[False] + [example for example in replayed if example is not None]
-    return _fitting(context, bench, train, "training"), _fitting(context, bench, examples[True], "held-out")
+    row_length = min(config.pack_length, loaded.context_length or config.pack_length)
+    return (
+        _fitting(context, train, row_length, "training"),
+        _fitting(context, examples[True], row_length, "held-out"),
+    )
 
 
-def _fitting(context: StageContext, bench: Bench, examples: list[TrainingExample], what: str) -> list[TrainingExample]:
+def _fitting(
+    context: StageContext, examples: list[TrainingExample], row_length: int, what: str
+) -> list[TrainingExample]:
     """Leave out, and say so, what no packed row can hold."""
-    row_length = min(context.config.pack_length, bench.loaded.context_length or context.config.pack_length)
     kept = that_fit(examples, row_length)
     if len(kept) < len(examples):
         context.warn(

@@ -9,9 +9,9 @@ from pathlib import Path
 from agent_forge.models.sample import Sampled
 from agent_forge.records import ReplayRow, ResultRow, Trace, TraceReport, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.questions_on_disk import read_split, shard
 from agent_forge.stages.rows import Asked, open_bench, result_row, sample_rows
 from agent_forge.storage.files import write_atomic
+from agent_forge.storage.question_files import read_split, shard
 from agent_forge.thoughts import direct_script, elicited_script
 from agent_forge.traces import Candidate, select_traces
 

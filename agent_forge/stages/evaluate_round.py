@@ -6,9 +6,9 @@ from the thought arm in content only.
 
 from agent_forge.records import Arm, Question, ResultRow, TaskRole, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.questions_on_disk import parse_cell, read_split, read_split_report, shard
 from agent_forge.stages.rows import Asked, Bench, open_bench, result_row, sample_rows
 from agent_forge.storage.files import write_atomic
+from agent_forge.storage.question_files import parse_cell, read_split, read_split_report, shard
 from agent_forge.thoughts import Script, direct_script, elicited_script, pause_script
 
 
@@ -27,9 +27,14 @@ def evaluate_round(context: StageContext) -> StageOutcome:
 
 
 def evaluate_arms(
-    context: StageContext, bench: Bench, questions: tuple[Question, ...], guards: set[str], round_number: int
+    context: StageContext,
+    bench: Bench,
+    questions: tuple[Question, ...],
+    guards: set[str],
+    round_number: int,
+    pausing: bool = True,
 ) -> list[ResultRow]:
-    """Return the rows of all three arms over the same questions."""
+    """Return the rows of all arms over the same questions; `pausing` says whether the pause arm is one of them."""
     prompting, rules = bench.prompting, bench.rules
 
     def ask(arm: Arm, scripts: list[Script]) -> list[ResultRow]:
@@ -43,6 +48,8 @@ def evaluate_arms(
     count = len(questions)
     baseline = ask("baseline", [direct_script(prompting.cue_ids)] * count)
     thought = ask("thought", [elicited_script(rules, prompting.elicit_ids, prompting.cue_ids)] * count)
+    if not pausing:
+        return [*baseline, *thought]
     filler = prompting.encode(context.config.pause_text)[0]
     pause = ask("pause", [pause_script(rules, filler, row.thought_tokens, prompting.cue_ids) for row in thought])
     return [*baseline, *thought, *pause]

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from agent_forge.errors import ChampionError
 from agent_forge.models.extend import extend, save_extended
 from agent_forge.models.load import load_champion
 from agent_forge.records import ChampionRecord, ExtensionRecord, read_record
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.storage.files import write_atomic
+from agent_forge.stages.resolve_champion import champion_path
+from agent_forge.storage.files import path_digest, write_atomic
 
 
 def load_and_extend(context: StageContext) -> StageOutcome:
@@ -14,7 +16,14 @@ def load_and_extend(context: StageContext) -> StageOutcome:
     meter = Meter()
     config = context.config
     champion = read_record(ChampionRecord, context.input("champion"))
-    loaded = load_champion(champion.path, config.device, dtype="exact")
+    # Another machine finds the same content by the reference, in its own cache.
+    there = Path(champion.path)
+    path = there if there.exists() else champion_path(champion.reference)
+    if (digest := path_digest(path)) != champion.digest:
+        raise ChampionError(
+            f"{path} has sha256 {digest} but {champion.digest} was resolved; it changed meanwhile: run again"
+        )
+    loaded = load_champion(str(path), config.device, dtype="exact")
     extended = extend(
         loaded,
         config.start_thought_token,

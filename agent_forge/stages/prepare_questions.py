@@ -7,7 +7,7 @@ from agent_forge.questions.sources import load_task
 from agent_forge.questions.split import split_questions
 from agent_forge.records import Question, SplitName, SplitReport
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.questions_on_disk import cell_names, write_questions
+from agent_forge.storage.question_files import cell_names, write_questions
 
 SPLITS: tuple[SplitName, ...] = ("bake", "gate", "verify")
 

@@ -14,11 +14,11 @@ from agent_forge.records import (
     read_record,
 )
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.questions_on_disk import read_split_report
 from agent_forge.stages.resolve_champion import read_champion
 from agent_forge.storage.code import code_record, hardware, package_versions
 from agent_forge.storage.files import list_files, path_digest, write_atomic
 from agent_forge.storage.publish import publish
+from agent_forge.storage.question_files import read_split_report
 
 
 def push_artifact(context: StageContext) -> StageOutcome:

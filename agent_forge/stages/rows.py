@@ -50,7 +50,7 @@ class Asked:
 
 
 def open_bench(context: StageContext, model: Path, temperature: float | None = None) -> Bench:
-    """Load a model, or take it from the run's shelf, and prepare a sampler for it.
+    """Open a model and prepare a sampler for it.
 
     Args:
         context: of the running stage.
@@ -58,16 +58,23 @@ def open_bench(context: StageContext, model: Path, temperature: float | None = N
         temperature: instead of the configured one.
     """
     config = context.config
-    shelf_key = str(model.resolve())
-    if shelf_key not in context.models:
-        context.models.clear()
-        context.models[shelf_key] = load_champion(str(model), config.device, config.dtype, config.attention)
-    loaded: LoadedModel = context.models[shelf_key]
+    loaded = open_model(context, model)
     prompting = Prompting.of(config, loaded.tokenizer)
     rules = _rules(config, prompting, loaded)
     decoding = Decoding(config.temperature if temperature is None else temperature, config.top_p, config.top_k)
     sampler = TransformersSampler(loaded.model, prompting, rules, decoding, loaded.context_length)
     return Bench(loaded, prompting, rules, sampler)
+
+
+def open_model(context: StageContext, model: Path) -> LoadedModel:
+    """Load a model, or take it from the run's shelf."""
+    config = context.config
+    shelf_key = str(model.resolve())
+    if shelf_key not in context.models:
+        context.models.clear()
+        context.models[shelf_key] = load_champion(str(model), config.device, config.dtype, config.attention)
+    loaded: LoadedModel = context.models[shelf_key]
+    return loaded
 
 
 def sample_rows(

@@ -4,9 +4,9 @@ from agent_forge.comparison import Criteria
 from agent_forge.records import Arm, Question, ResultRow, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.evaluate_round import evaluate_arms
-from agent_forge.stages.questions_on_disk import read_split, read_split_report
 from agent_forge.stages.rows import Asked, Bench, open_bench, result_row, sample_rows
 from agent_forge.storage.files import write_atomic
+from agent_forge.storage.question_files import read_split, read_split_report
 from agent_forge.thoughts import Script, free_script, swapped_script
 from agent_forge.verification import swap_partners, verify
 
@@ -21,10 +21,7 @@ def verify_stage(context: StageContext) -> StageOutcome:
     rounds = range(config.ab_test_rounds)
     champion = open_bench(context, context.input("extended"))
     rows = [
-        row
-        for number in rounds
-        for row in evaluate_arms(context, champion, questions, guards, number)
-        if row.arm != "pause"
+        row for number in rounds for row in evaluate_arms(context, champion, questions, guards, number, pausing=False)
     ]
     baked = open_bench(context, context.input("baked"))
     rows += [row for number in rounds for row in _baked_arms(context, baked, questions, guards, number)]

@@ -1,10 +1,15 @@
-"""References to champions: a local directory or GGUF file, `file://`, or a name on the Hugging Face hub."""
+"""References to champions: a local directory or GGUF file, `file://`, `bundled://`, or a name on the hub.
+
+`bundled://champion` is the champion that comes with this package, wherever that is installed.
+"""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import agent_forge
 from agent_forge.errors import ChampionError
 
+_BUNDLED = Path(agent_forge.__file__).parent / "demo"
 _LATER = ("s3", "gs", "wandb")
 
 
@@ -17,6 +22,8 @@ def local_path(reference: str) -> Path | None:
     scheme = urlsplit(reference).scheme if "://" in reference else ""
     if scheme == "file":
         return Path(unquote(urlsplit(reference).path))
+    if scheme == "bundled":
+        return _bundled(reference)
     if scheme in _LATER:
         raise ChampionError(
             f"{reference}: {scheme}:// cannot be read by this version; download it and give the directory"
@@ -30,6 +37,14 @@ def local_path(reference: str) -> Path | None:
 def hub_name(reference: str) -> str:
     """Return the hub's name for a reference that is not local."""
     return reference.removeprefix("hf://")
+
+
+def _bundled(reference: str) -> Path:
+    there = sorted(path.name for path in _BUNDLED.iterdir() if (path / "config.json").is_file())
+    name = reference.removeprefix("bundled://")
+    if name not in there:
+        raise ChampionError(f"{reference}: there is no such bundled model; expected bundled://{there[0]}")
+    return _BUNDLED / name
 
 
 def _looks_local(reference: str) -> bool:

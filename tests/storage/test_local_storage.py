@@ -90,3 +90,10 @@ def test_what_cannot_be_read_is_named():
     # Readable by permission, yet reading its first byte fails, for root too.
     with pytest.raises(InputError, match="cannot read /proc/self/mem"):
         path_digest(Path("/proc/self/mem"))
+
+
+def test_the_bundled_champion_has_a_reference_of_its_own():
+    assert (local_path("bundled://champion") / "model.safetensors").is_file()
+    for wrong in ("bundled://nonesuch", "bundled://../demo/champion", "bundled://"):
+        with pytest.raises(ChampionError, match="bundled://champion"):
+            local_path(wrong)
