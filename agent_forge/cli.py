@@ -1,5 +1,6 @@
 """The command line. Heavy imports happen inside the commands, so that `--help` is instant."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinkin
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="JSON or YAML file of fields.")]
 Assignments = Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE, any field; may be repeated.")]
+TERMINATION_LOG = "FORGE_TERMINATION_LOG"
 VERDICT_CODES = {"bake": 0, "no_bake": 10, "inconclusive": 11}
 
 
@@ -92,7 +94,11 @@ def stage(
 
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    outcome = run_executor_input(name, executor_input, Lines())
+    try:
+        outcome = run_executor_input(name, executor_input, Lines())
+    except ForgeError as error:
+        _leave_last_words(str(error))
+        raise
     if outcome_file is not None:
         write_atomic(outcome_file, outcome.model_dump_json())
 
@@ -190,6 +196,14 @@ def _run() -> int:
 def _fail(message: str, code: int) -> int:
     print(f"forge: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+def _leave_last_words(message: str) -> None:
+    """Write why a container ended to where Kubernetes reads it, so that user interfaces show it beside the task."""
+    log = Path(os.environ.get(TERMINATION_LOG, "/dev/termination-log"))
+    if log.is_file():
+        with contextlib.suppress(OSError):
+            log.write_text(f"forge: {' '.join(message.split())}", encoding="utf-8")
 
 
 def _end_with_stdin() -> None:

@@ -135,6 +135,6 @@ def overlap(
 
 def report(run_dir: Annotated[Path, typer.Argument(help="Run directory.")]) -> None:
     """Write RUN_DIR/report.html: one self-contained page about a run, finished or not."""
-    from agent_forge.report.assembly import write_report
+    from agent_forge.run_report import write_report
 
     typer.echo(f"report  {write_report(run_dir)}")

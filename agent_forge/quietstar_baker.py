@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_forge.config import QuietSTaRConfig
-from agent_forge.errors import OutputError
+from agent_forge.errors import ConfigError, OutputError
 from agent_forge.local_run import LocalRun
 from agent_forge.models.device import resolve_device
 from agent_forge.records import (
@@ -23,12 +23,13 @@ from agent_forge.records import (
     VerificationReport,
     read_record,
 )
-from agent_forge.report.assembly import REPORT, RESULTS, write_report
 from agent_forge.run_directory import RunDirectory
+from agent_forge.run_report import REPORT, RESULTS, write_report
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, check_champion
 from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.publish import publication_root
 
 __all__ = ["QuietSTaRBaker", "QuietSTaRConfig"]
 
@@ -45,7 +46,10 @@ class QuietSTaRBaker:
     def __init__(self, config: QuietSTaRConfig, resume: bool = False, progress: Progress | None = None) -> None:
         self._config = config
         self._resume = resume
-        self._directory = RunDirectory(Path(config.output_path).expanduser())
+        root = publication_root(config.output_path)
+        if root is None:
+            raise ConfigError(f"output_path {config.output_path} is for pipelines; give a directory")
+        self._directory = RunDirectory(root)
         self._progress = progress or Silent()
 
     async def run_baking_pipeline(self) -> Mapping[str, Any]:
@@ -90,7 +94,8 @@ class QuietSTaRBaker:
             published = read_record(Manifest, manifest)
             return self._results(champion, published.gate, published.verification, manifest)
         prepared = run.stage("prepare-questions", sources=digests, parameters=cut)
-        loaded = run.stage("load-and-extend", {"champion": [resolved.artifact("champion")]})
+        source = {"champion_uri": champion.uri, "champion_digest": champion.digest}
+        loaded = run.stage("load-and-extend", parameters=source)
         known = {
             "champion": [resolved.artifact("champion")],
             "questions": [prepared.artifact("questions")],

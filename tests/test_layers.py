@@ -13,8 +13,9 @@ LAYERS = (
         *("verification", "simulation", "calibration"),
     ),
     ("models", "storage", "tracking"),
+    ("report",),
     ("stages", "run_directory"),
-    ("local_run", "progress", "report"),
+    ("local_run", "progress", "run_report"),
     ("quietstar_baker", "cli", "commands", "demo"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

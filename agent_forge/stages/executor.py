@@ -2,7 +2,8 @@
 
 The JSON that arrives holds `inputs.parameterValues`, `inputs.artifacts.<name>.artifacts[] {name, uri, metadata}`,
 `outputs.parameters.<name>.outputFile`, `outputs.artifacts.<name>.artifacts[0].uri` and `outputs.outputFile`. An
-artifact lies at its URI with the scheme as a folder. The configuration arrives as the parameter `config`, a JSON text.
+artifact lies at its URI with the scheme as a folder. The configuration arrives as the parameter `config`, a JSON text,
+and as parameters with the names of fields. What a stage spent is added to its metrics.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent_forge.config import build_config
+from agent_forge.config import QuietSTaRConfig, build_config
 from agent_forge.errors import InputError
 from agent_forge.records import first_problem
 from agent_forge.stages.context import Progress, StageContext, StageOutcome
@@ -93,7 +94,7 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
     stage = find_stage(name)
     given = _parse(text)
     values = dict(given.inputs.parameterValues)
-    config = build_config(_as_mapping(values.pop("config", {})))
+    config = _config(values)
     scratch = Path(str(values.pop("scratch", "") or tempfile.mkdtemp(prefix=f"forge-{name}-")))
     context = StageContext(
         config=config,
@@ -113,6 +114,15 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
     return outcome
 
 
+def _config(values: dict[str, Any]) -> QuietSTaRConfig:
+    """Take the configuration out of the parameters: fields given on their own win over `config`; empty ones do not."""
+    given = dict(_as_mapping(values.pop("config", {}) or {}))
+    for name in QuietSTaRConfig.model_fields:
+        if (value := values.pop(name, "")) not in ("", None):
+            given[name] = value
+    return build_config(given)
+
+
 def write_outcome(outputs: ExecutorOutputs, outcome: StageOutcome) -> None:
     """Write output parameters to their files, and metrics and metadata to the executor output."""
     for key, parameter in outputs.parameters.items():
@@ -120,12 +130,17 @@ def write_outcome(outputs: ExecutorOutputs, outcome: StageOutcome) -> None:
             write_atomic(Path(parameter.outputFile), outcome.parameters[key])
     described: dict[str, Any] = {}
     for key, listed in outputs.artifacts.items():
-        metadata = dict(outcome.metrics) if key == "metrics" else dict(outcome.metadata.get(key, {}))
+        metadata = _measured(outcome) if key == "metrics" else dict(outcome.metadata.get(key, {}))
         if metadata:
             artifact = listed.artifacts[0]
             described[key] = {"artifacts": [{"name": artifact.name, "uri": artifact.uri, "metadata": metadata}]}
     if outputs.outputFile:
         write_atomic(Path(outputs.outputFile), json.dumps({"artifacts": described}))
+
+
+def _measured(outcome: StageOutcome) -> dict[str, float]:
+    spent = {"seconds": outcome.cost.seconds, "tokens": outcome.cost.tokens, "questions": outcome.cost.questions}
+    return {**outcome.metrics, **{name: value for name, value in spent.items() if value}}
 
 
 def _parse(text: str) -> ExecutorInput:

@@ -1,12 +1,11 @@
 """keep-champion: nothing is published; say why, and keep a rejected bake aside under a name that says so."""
 
-from pathlib import Path
-
 from agent_forge.records import GateReport, Record, VerificationReport, read_record
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.stages.report_output import write_report_output
 from agent_forge.stages.resolve_champion import read_champion
 from agent_forge.storage.files import write_atomic
-from agent_forge.storage.publish import keep_rejected
+from agent_forge.storage.publish import keep_rejected, publication_root
 
 
 class Decision(Record):
@@ -28,8 +27,7 @@ def keep_champion(context: StageContext) -> StageOutcome:
     verification, aside = None, None
     if context.inputs.get("verification"):
         verification = read_record(VerificationReport, context.input("verification"))
-        root = Path(context.config.output_path).expanduser()
-        aside = str(keep_rejected(context.input("baked"), verification, root, champion.bake_id))
+        aside = _keep_aside(context, verification, champion.bake_id)
     decision = Decision(
         bake_id=champion.bake_id,
         champion_digest=champion.digest,
@@ -39,7 +37,16 @@ def keep_champion(context: StageContext) -> StageOutcome:
         rejected_model=aside,
     )
     write_atomic(context.outputs["decision"], decision.model_dump_json(indent=2) + "\n")
+    write_report_output(context, "keep-champion", {})
     return StageOutcome(cost=meter.cost(), parameters={"reason": decision.reason})
+
+
+def _keep_aside(context: StageContext, verification: VerificationReport, bake_id: str) -> str:
+    """Return where the rejected model is: in a pipeline it stays the artifact that it was."""
+    root = publication_root(context.config.output_path)
+    if root is None:
+        return str(context.input("baked"))
+    return str(keep_rejected(context.input("baked"), verification, root, bake_id))
 
 
 STAGE = Stage("keep-champion", keep_champion, inputs=("champion", "gate"), outputs=("decision",))

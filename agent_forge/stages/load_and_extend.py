@@ -5,7 +5,7 @@ from pathlib import Path
 from agent_forge.errors import ChampionError
 from agent_forge.models.extend import extend, save_extended
 from agent_forge.models.load import load_champion
-from agent_forge.records import ChampionRecord, ExtensionRecord, read_record
+from agent_forge.records import ExtensionRecord
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.resolve_champion import champion_path
 from agent_forge.storage.files import path_digest, write_atomic
@@ -15,14 +15,10 @@ def load_and_extend(context: StageContext) -> StageOutcome:
     """Load the champion, add the tokens, save the extended model and what was done to it."""
     meter = Meter()
     config = context.config
-    champion = read_record(ChampionRecord, context.input("champion"))
-    # Another machine finds the same content by the reference, in its own cache.
-    there = Path(champion.path)
-    path = there if there.exists() else champion_path(champion.reference)
-    if (digest := path_digest(path)) != champion.digest:
-        raise ChampionError(
-            f"{path} has sha256 {digest} but {champion.digest} was resolved; it changed meanwhile: run again"
-        )
+    uri, resolved = context.parameters["champion_uri"], context.parameters["champion_digest"]
+    path = champion_path(uri)
+    if (digest := path_digest(path)) != resolved:
+        raise ChampionError(f"{uri} has sha256 {digest} but {resolved} was resolved; it changed meanwhile: run again")
     loaded = load_champion(str(path), config.device, dtype="exact")
     extended = extend(
         loaded,
@@ -49,8 +45,8 @@ def load_and_extend(context: StageContext) -> StageOutcome:
         warnings=loaded.warnings,
     )
     write_atomic(context.outputs["extension"], record.model_dump_json(indent=2) + "\n")
-    metadata = {"extended": {"base": Path(champion.uri).name, "champion_digest": champion.digest}}
+    metadata = {"extended": {"base": Path(uri).name, "champion_digest": resolved}}
     return StageOutcome(cost=meter.cost(), metadata=metadata)
 
 
-STAGE = Stage("load-and-extend", load_and_extend, inputs=("champion",), outputs=("extended", "extension"))
+STAGE = Stage("load-and-extend", load_and_extend, inputs=(), outputs=("extended", "extension"))

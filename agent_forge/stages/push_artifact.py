@@ -2,10 +2,9 @@
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 from agent_forge.config import result_values
-from agent_forge.errors import CheckFailed
+from agent_forge.errors import CheckFailed, ConfigError
 from agent_forge.records import (
     BakeReport,
     GateReport,
@@ -14,24 +13,46 @@ from agent_forge.records import (
     read_record,
 )
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.stages.report_output import write_report_output
 from agent_forge.stages.resolve_champion import read_champion
 from agent_forge.storage.code import code_record, hardware, package_versions
 from agent_forge.storage.files import list_files, path_digest, write_atomic
-from agent_forge.storage.publish import publish
+from agent_forge.storage.publish import publication_root, publish, publish_into
 from agent_forge.storage.question_files import read_split_report
 
 
 def push_artifact(context: StageContext) -> StageOutcome:
-    """Publish; refuses a model whose reports do not say bake and publish, whoever asks."""
+    """Publish below the publication root, or as the output `model` when a pipeline keeps it, or both.
+
+    Refuses a model whose reports do not say bake and publish, whoever asks.
+    """
     meter = Meter()
     manifest = build_manifest(context)
     if manifest.gate.verdict != "bake" or manifest.verification.verdict != "publish":
         raise CheckFailed(
             f"not published: the gate says {manifest.gate.verdict}, verification {manifest.verification.verdict}"
         )
-    path = publish(context.input("baked"), manifest, Path(context.config.output_path).expanduser())
+    baked, places = context.input("baked"), []
+    if (kept := context.outputs.get("model")) is not None:
+        places.append(publish_into(baked, manifest, kept))
+    if (root := publication_root(context.config.output_path)) is not None:
+        places.append(publish(baked, manifest, root))
+    if not places:
+        raise ConfigError(f"output_path {context.config.output_path} needs the output model; give a directory")
+    path = places[-1]
     write_atomic(context.outputs["manifest"], path.read_text(encoding="utf-8"))
-    return StageOutcome(cost=meter.cost(), parameters={"model_path": str(path.parent), "manifest_path": str(path)})
+    write_report_output(context, "push-artifact", {"manifest": [context.outputs["manifest"]]})
+    about = {
+        "bake_id": manifest.bake_id,
+        "base": manifest.champion.uri,
+        "champion_digest": manifest.champion.digest,
+        "verdict": manifest.verification.verdict,
+    }
+    return StageOutcome(
+        cost=meter.cost(),
+        parameters={"model_path": str(path.parent), "manifest_path": str(path)},
+        metadata={"model": about},
+    )
 
 
 def build_manifest(context: StageContext) -> Manifest:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from agent_forge.config import QuietSTaRConfig, result_values
+from agent_forge.config import STAGE_NAMES, WHOLE, QuietSTaRConfig, narrowed, result_values
 from agent_forge.errors import ChampionError, ConfigError
 from agent_forge.models.load import download, outline
 from agent_forge.records import ChampionRecord, SplitName, SplitReport, read_record
@@ -17,7 +17,7 @@ from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.rows import require_room
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.files import path_digest, write_atomic
-from agent_forge.storage.publish import published_manifest
+from agent_forge.storage.publish import publication_root, published_manifest
 from agent_forge.storage.references import hub_name, local_path
 
 
@@ -32,11 +32,27 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     record = champion_record(config, path, digest, report)
     write_atomic(context.outputs["champion"], record.model_dump_json(indent=2) + "\n")
     parameters = {
+        "champion_uri": record.uri,
         "champion_digest": digest,
+        "question_digests": json.dumps(report.digests, sort_keys=True),
+        "code_digest": source_sha256(),
         "bake_id": record.bake_id,
         "already_published": str(bool(record.already_published)).lower(),
+        "config": _told(config),
     }
+    narrow = (name for name in STAGE_NAMES if name not in WHOLE)
+    parameters |= {config_parameter(name): _told(narrowed(config, name)) for name in narrow}
     return StageOutcome(cost=meter.cost(), parameters=parameters)
+
+
+def config_parameter(stage: str) -> str:
+    """Return the name of the output that holds one stage's configuration."""
+    return f"{stage.replace('-', '_')}_config"
+
+
+def _told(config: QuietSTaRConfig) -> str:
+    """Return a configuration as JSON, without what it says by default."""
+    return json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
 
 
 def read_champion(context: StageContext) -> ChampionRecord:
@@ -65,13 +81,20 @@ def champion_path(reference: str) -> Path:
     return path
 
 
+def champion_uri(reference: str, path: Path) -> str:
+    """Return what another process, on another machine too, finds the champion by."""
+    if reference.startswith("bundled://"):
+        return reference
+    return path.resolve().as_uri() if local_path(reference) is not None else f"hf://{hub_name(reference)}"
+
+
 def champion_record(config: QuietSTaRConfig, path: Path, digest: str, splits: SplitReport) -> ChampionRecord:
     """Describe a champion of a known digest and the bake that this configuration makes of it."""
     bake_id = compute_bake_id(config, digest, splits.digests)
-    manifest = published_manifest(Path(config.output_path).expanduser(), bake_id)
+    manifest = published_manifest(publication_root(config.output_path), bake_id)
     return ChampionRecord(
         reference=config.model_path,
-        uri=path.resolve().as_uri(),
+        uri=champion_uri(config.model_path, path),
         path=str(path.resolve()),
         digest=digest,
         bake_id=bake_id,
@@ -86,8 +109,8 @@ def check_champion(config: QuietSTaRConfig, path: Path) -> None:
         ChampionError: when it is no whole model with a usable tokenizer.
         ConfigError: when a thought and an answer do not fit its context, or the run would be written into it.
     """
-    out = Path(config.output_path).expanduser().resolve()
-    if path.is_dir() and out.is_relative_to(path.resolve()):
+    out = publication_root(config.output_path)
+    if out is not None and path.is_dir() and out.resolve().is_relative_to(path.resolve()):
         raise ConfigError(f"output_path {out} is inside the champion {path}, which is never changed; choose another")
     require_room(config, outline(path))
 

@@ -3,6 +3,7 @@
 from agent_forge.gate import judge
 from agent_forge.records import GateReport, ResultRow, read_rows
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.stages.report_output import write_report_output
 from agent_forge.storage.files import write_atomic
 
 
@@ -19,6 +20,7 @@ def significance_gate(context: StageContext) -> StageOutcome:
         power=config.power,
     )
     write_atomic(context.outputs["gate"], report.model_dump_json(indent=2) + "\n")
+    write_report_output(context, "significance-gate", {"gate": [context.outputs["gate"]]})
     cost = meter.cost(questions=report.questions)
     return StageOutcome(cost=cost, parameters={"verdict": report.verdict}, metrics=_metrics(report))
 

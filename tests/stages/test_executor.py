@@ -1,6 +1,9 @@
 """The contract of a container: the executor input of Kubeflow Pipelines in, files and an executor output out."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,3 +149,26 @@ def test_warnings_of_a_stage_are_in_its_outcome_once(tmp_path, monkeypatch):
     monkeypatch.setitem(STAGES, "significance-gate", stage)
     outcome = run_executor_input("significance-gate", gate_input(tmp_path, [rows(0, True)]), Silent())
     assert outcome.warnings == ("memory ran out",)
+
+
+def test_fields_given_on_their_own_win_over_the_configuration(tmp_path):
+    values = {"config": CONFIG, "ab_test_rounds": 2, "eval_samples": "", "shards": 1.0}
+    outputs = {
+        "parameters": {"cells": {"outputFile": str(tmp_path / "cells")}},
+        "artifacts": {"questions": {"artifacts": [{"name": "questions", "uri": str(tmp_path / "q")}]}},
+    }
+    run_executor_input(
+        "prepare-questions", json.dumps({"inputs": {"parameterValues": values}, "outputs": outputs}), Silent()
+    )
+    assert json.loads((tmp_path / "cells").read_text()) == ["0-0", "1-0"]
+    assert len((tmp_path / "q/gate.jsonl").read_text().splitlines()) == 20
+
+
+def test_what_a_container_dies_of_is_left_where_kubernetes_reads_it(tmp_path):
+    log = tmp_path / "termination-log"
+    log.touch()
+    command = [sys.executable, "-m", "agent_forge.cli", "stage", "significance-gate", "--executor-input", "{}"]
+    done = subprocess.run(
+        command, env=os.environ | {"FORGE_TERMINATION_LOG": str(log)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stderr == log.read_text() + "\n" != "\n"

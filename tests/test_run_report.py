@@ -8,7 +8,7 @@ from small_bake import forge
 
 from agent_forge.errors import InputError
 from agent_forge.records import GateReport, RunRecord, RunResults, read_record
-from agent_forge.report.assembly import facts_of_run, write_report
+from agent_forge.run_report import facts_of_run, write_report
 
 
 def stages_of(run) -> tuple[str, ...]:

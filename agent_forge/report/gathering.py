@@ -1,0 +1,92 @@
+"""From the files that stages have written to the report's facts, whoever keeps the files.
+
+    facts = gather({"gate": [Path("gate.json")], "results": cells, "questions": [Path("questions")]}, title="champion")
+
+Artifacts are called as the stages call them; what is not given is not known yet.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent_forge.records import (
+    BakeReport,
+    ExtensionRecord,
+    GateReport,
+    Manifest,
+    Question,
+    Record,
+    ResultRow,
+    SplitReport,
+    TraceReport,
+    VerificationReport,
+    read_record,
+    read_rows,
+)
+from agent_forge.report.facts import RunFacts
+from agent_forge.storage.question_files import read_split, read_split_report
+
+R = TypeVar("R", bound=Record)
+Artifacts = Mapping[str, Sequence[Path]]
+
+
+def gather(artifacts: Artifacts, **known: Any) -> RunFacts:
+    """Read artifacts into facts.
+
+    Args:
+        artifacts: name -> files or directories; several where a fan-out was collected, in any order.
+        known: further facts, which win over what is read.
+
+    Raises:
+        InputError: when a record cannot be read.
+    """
+    manifest = _record(Manifest, artifacts, "manifest")
+    questions, splits = _questions(artifacts)
+    read = {
+        "extension": _record(ExtensionRecord, artifacts, "extension"),
+        "splits": splits,
+        "gate": _record(GateReport, artifacts, "gate"),
+        "gate_rows": _rows(artifacts, "results"),
+        "questions": questions,
+        "traces": _traces(artifacts),
+        "bake": _record(BakeReport, artifacts, "bake_report"),
+        "verification": _record(VerificationReport, artifacts, "verification"),
+        "verify_rows": _rows(artifacts, "verification_results"),
+        "manifest": manifest,
+    }
+    return RunFacts(**{**read, **known})
+
+
+def _record(kind: type[R], artifacts: Artifacts, name: str) -> R | None:
+    paths = artifacts.get(name)
+    return read_record(kind, paths[0]) if paths else None
+
+
+def _rows(artifacts: Artifacts, name: str) -> tuple[ResultRow, ...]:
+    return tuple(row for path in artifacts.get(name, ()) for row in read_rows(ResultRow, path))
+
+
+def _questions(artifacts: Artifacts) -> tuple[dict[str, Question], SplitReport | None]:
+    directories = artifacts.get("questions")
+    if not directories:
+        return {}, None
+    asked = [question for name in ("gate", "verify") for question in read_split(directories[0], name)]
+    return {question.id: question for question in asked}, read_split_report(directories[0])
+
+
+def _traces(artifacts: Artifacts) -> TraceReport | None:
+    """Return the shards' reports added up."""
+    reports = [read_record(TraceReport, path / "report.json") for path in artifacts.get("traces", ())]
+    if not reports:
+        return None
+    reasons = dict.fromkeys(reason for report in reports for reason in report.rejected)
+    return TraceReport(
+        questions=sum(report.questions for report in reports),
+        samples=sum(report.samples for report in reports),
+        kept=sum(report.kept for report in reports),
+        questions_kept=sum(report.questions_kept for report in reports),
+        replay=sum(report.replay for report in reports),
+        rejected={reason: sum(report.rejected.get(reason, 0) for report in reports) for reason in reasons},
+        thought_lengths=tuple(length for report in reports for length in report.thought_lengths),
+        solve_rates=tuple(rate for report in reports for rate in report.solve_rates),
+    )
