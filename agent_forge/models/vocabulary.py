@@ -53,22 +53,22 @@ def add_thought_tokens(tokenizer: Any, start_token: str, end_token: str) -> tupl
     extended = copy.deepcopy(tokenizer)
     lacking = [token for token in (start_token, end_token) if token not in before]
     extended.add_tokens([AddedToken(token, special=True, normalized=False) for token in lacking], special_tokens=True)
-    ids = thought_ids(extended, start_token, end_token)
-    taken = set(before.values())
-    added = {extended.get_vocab()[token] for token in lacking}
-    if added & taken or len(added) != len(lacking):
+    taken, after = set(before.values()), extended.get_vocab()
+    added = [after[token] for token in lacking if token in after]
+    if len(taken.union(added)) != len(taken) + len(added):
         raise ChampionError("the tokenizer gives a new token an id that is in use: its ids have gaps; renumber them")
+    ids = thought_ids(extended, start_token, end_token)
     for text in _ORDINARY:
         if extended.encode(text) != tokenizer.encode(text):
             raise ConfigError(
                 f"{start_token} or {end_token} occurs in ordinary text; choose tokens such as <|thought|>"
             )
-    return extended, ids, added
+    return extended, ids, set(added)
 
 
 def _check_texts(start_token: str, end_token: str) -> None:
     for token in (start_token, end_token):
-        if token != token.strip() or all(letter.isalnum() or letter.isspace() for letter in token):
+        if not _marked(token):
             raise ConfigError(
                 f"thought token {token!r} could occur in ordinary text; choose one such as <|startofthought|>"
             )
@@ -76,6 +76,16 @@ def _check_texts(start_token: str, end_token: str) -> None:
         raise ConfigError(
             f"one of the thought tokens {start_token} and {end_token} contains the other; keep them apart"
         )
+
+
+def _marked(token: str) -> bool:
+    """Return whether a text is a name between marks, in one line: neither words nor bare punctuation."""
+    edges = token[:1] + token[-1:]
+    return (
+        any(letter.isalnum() for letter in token)
+        and token.isprintable()
+        and not any(letter.isalnum() or letter.isspace() for letter in edges)
+    )
 
 
 def _check_free(tokenizer: Any, token: str, vocabulary: dict[str, int]) -> None:
