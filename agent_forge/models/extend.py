@@ -81,12 +81,14 @@ def extend(
 
     Raises:
         ConfigError: when a token could occur in ordinary text.
-        ChampionError: when a token cannot be one id, or the logits of the old vocabulary would move.
+        ChampionError: when a token cannot be one id of its own, or ends the champion's texts, or the logits of the old
+            vocabulary would move.
     """
     _check_exact(loaded)
     model = loaded.model
     known = [index for index in loaded.tokenizer.get_vocab().values() if index < _rows(model)]
     tokenizer, ids, added = add_thought_tokens(loaded.tokenizer, start_token, end_token)
+    _check_goes_on(model, (start_token, end_token), ids)
     old_rows = _rows(model)
     fresh = sorted({index for index in ids if index in added or index >= old_rows})
     probe_T = _probe(known, loaded.context_length)
@@ -116,10 +118,26 @@ def save_extended(extended: Extended, directory: Path, max_shard_size: str = "5G
 
 def _check_exact(loaded: LoadedModel) -> None:
     for stored in {loaded.checkpoint_dtype, *loaded.stored_dtypes.values()}:
+        if torch.promote_types(stored, torch.float32) != torch.float32:
+            raise ChampionError(
+                f"the champion stores {stored}, which no arithmetic here holds exactly; convert it to float32 first"
+            )
         if torch.promote_types(stored, loaded.dtype) != loaded.dtype:
             raise ChampionError(
                 f"the champion is loaded in {loaded.dtype} but stores {stored}; load it in float32 to extend it, "
                 "or saving would round weights that were not touched"
+            )
+
+
+def _check_goes_on(model: Any, tokens: tuple[str, str], ids: ThoughtIds) -> None:
+    """Refuse a thought token at which generation would stop, beside the end token that the tokenizer names."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = named if isinstance(named, list | tuple) else [named]
+    for token, index in zip(tokens, ids, strict=True):
+        if index in ends:
+            raise ChampionError(
+                f"{token} has id {index}, which ends a text by the champion's generation settings (eos_token_id); "
+                "choose another token, or correct them if no token had that id"
             )
 
 
