@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint typecheck test check run run-baseline-wins bench docs clean
+.PHONY: help install format lint typecheck test check compile run run-baseline-wins bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "%-20s%s\n", $$1, $$2}'
@@ -32,7 +32,12 @@ typecheck: install  ## check types strictly
 test: install  ## run the test suite
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
-check: lint typecheck test  ## everything that must pass before a merge
+compile: install  ## compile the Kubeflow pipeline
+	$(BIN)/python -m pipelines.compile
+
+check: lint typecheck  ## everything that must pass before a merge
+	$(BIN)/python -m pipelines.compile --check
+	$(MAKE) test
 
 run: install  ## bake the bundled champion end to end
 	$(BIN)/forge bake-quietstar --model agent_forge/demo/champion --config agent_forge/demo/bake.yaml --out runs/demo --resume

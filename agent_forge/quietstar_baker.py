@@ -118,7 +118,7 @@ class QuietSTaRBaker:
         ]
         known["traces"] = [shard.artifact("traces") for shard in collected]
         baked = run.stage("bake", {name: known[name] for name in ("extended", "questions", "traces")})
-        known |= {name: [baked.artifact(name)] for name in ("baked", "bake_report")}
+        known |= {name: [baked.artifact(name)] for name in ("baked", "bake_report", "trace_set")}
         checked = run.stage(
             "verify", {name: known[name] for name in ("extended", "baked", "questions")}, fresh_process=True
         )
@@ -128,7 +128,7 @@ class QuietSTaRBaker:
             kept = {name: known[name] for name in ("champion", "gate", "baked", "verification")}
             run.stage("keep-champion", kept, parameters=bake_id)
             return self._results(champion, gate, verification, None)
-        given = {name: items for name, items in known.items() if name != "extended"}
+        given = {name: items for name, items in known.items() if name not in ("extended", "traces")}
         pushed = run.stage("push-artifact", given, parameters=bake_id)
         return self._results(champion, gate, verification, Path(pushed.parameters["manifest_path"]))
 

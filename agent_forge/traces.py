@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from decimal import Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Literal, get_args
 
-from agent_forge.records import Trace
+from agent_forge.records import Trace, TraceReport
 
 Rejection = Literal[
     "always_solved",
@@ -164,3 +164,18 @@ def _holds(left: str, operator: str, right: str, result: str) -> bool:
     shown = -exponent if isinstance(exponent, int) else 0
     # Half a unit of the last digit shown, so that 10/3=3.33 holds and 7+8=16 does not.
     return abs(exact - c) <= (Decimal(1).scaleb(-shown) / 2 if operator in "/÷*×x" and shown else Decimal(0))
+
+
+def add_trace_reports(reports: Sequence[TraceReport]) -> TraceReport:
+    """Return the report of several shards together; shards share no question."""
+    reasons = sorted({reason for report in reports for reason in report.rejected})
+    return TraceReport(
+        questions=sum(report.questions for report in reports),
+        samples=sum(report.samples for report in reports),
+        kept=sum(report.kept for report in reports),
+        questions_kept=sum(report.questions_kept for report in reports),
+        replay=sum(report.replay for report in reports),
+        rejected={reason: sum(report.rejected.get(reason, 0) for report in reports) for reason in reasons},
+        thought_lengths=tuple(sorted(length for report in reports for length in report.thought_lengths)),
+        solve_rates=tuple(sorted(rate for report in reports for rate in report.solve_rates)),
+    )

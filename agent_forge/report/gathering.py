@@ -25,6 +25,7 @@ from agent_forge.records import (
 )
 from agent_forge.report.facts import RunFacts
 from agent_forge.storage.question_files import read_split, read_split_report
+from agent_forge.traces import add_trace_reports
 
 R = TypeVar("R", bound=Record)
 Artifacts = Mapping[str, Sequence[Path]]
@@ -46,7 +47,7 @@ def gather(artifacts: Artifacts, **known: Any) -> RunFacts:
         "extension": _record(ExtensionRecord, artifacts, "extension"),
         "splits": splits,
         "gate": _record(GateReport, artifacts, "gate"),
-        "gate_rows": _rows(artifacts, "results"),
+        "gate_rows": _rows(artifacts, "results") or _rows(artifacts, "evaluation"),
         "questions": questions,
         "traces": _traces(artifacts),
         "bake": _record(BakeReport, artifacts, "bake_report"),
@@ -75,18 +76,7 @@ def _questions(artifacts: Artifacts) -> tuple[dict[str, Question], SplitReport |
 
 
 def _traces(artifacts: Artifacts) -> TraceReport | None:
-    """Return the shards' reports added up."""
-    reports = [read_record(TraceReport, path / "report.json") for path in artifacts.get("traces", ())]
-    if not reports:
-        return None
-    reasons = dict.fromkeys(reason for report in reports for reason in report.rejected)
-    return TraceReport(
-        questions=sum(report.questions for report in reports),
-        samples=sum(report.samples for report in reports),
-        kept=sum(report.kept for report in reports),
-        questions_kept=sum(report.questions_kept for report in reports),
-        replay=sum(report.replay for report in reports),
-        rejected={reason: sum(report.rejected.get(reason, 0) for report in reports) for reason in reasons},
-        thought_lengths=tuple(length for report in reports for length in report.thought_lengths),
-        solve_rates=tuple(rate for report in reports for rate in report.solve_rates),
-    )
+    """Return the report of the trace set, before there is one that of its shards added up."""
+    directories = artifacts.get("traces") or artifacts.get("trace_set") or ()
+    reports = [read_record(TraceReport, path / "report.json") for path in directories]
+    return add_trace_reports(reports) if reports else None

@@ -5,20 +5,22 @@ from agent_forge.models.finetune import BakeSettings, ProgressEvent, TrainingExa
 from agent_forge.models.load import LoadedModel
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.save import save_model
-from agent_forge.records import BakeReport, ReplayRow, Trace, read_rows
+from agent_forge.records import BakeReport
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.examples import replay_example, split_heldout, that_fit, trace_example
 from agent_forge.stages.rows import open_model
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.question_files import read_split
+from agent_forge.storage.trace_files import TraceSet, read_traces, write_traces
 
 
 def bake_stage(context: StageContext) -> StageOutcome:
-    """Train, then write the baked model and the report of the training."""
+    """Train, then write the baked model, the report of the training and the whole trace set."""
     meter = Meter()
     loaded = open_model(context, context.input("extended"))
     prompting = Prompting.of(context.config, loaded.tokenizer)
-    train, heldout = _examples(context, loaded, prompting)
+    found = read_traces(context.inputs["traces"])
+    train, heldout = _examples(context, loaded, prompting, found)
     settings = BakeSettings.of(context.config)
     begun = False
 
@@ -42,29 +44,26 @@ def bake_stage(context: StageContext) -> StageOutcome:
     # The model on the shelf is the baked one from here on: no later stage may take it for the extended one.
     context.models.clear()
     save_model(loaded, context.outputs["baked"])
+    write_traces(context.outputs["trace_set"], found)
     write_atomic(context.outputs["bake_report"], report.model_dump_json(indent=2) + "\n")
     return StageOutcome(cost=meter.cost(report.curve[-1].tokens if report.curve else 0), metrics=_metrics(report))
 
 
 def _examples(
-    context: StageContext, loaded: LoadedModel, prompting: Prompting
+    context: StageContext, loaded: LoadedModel, prompting: Prompting, found: TraceSet
 ) -> tuple[list[TrainingExample], list[TrainingExample]]:
     config = context.config
-    directories = sorted(context.inputs["traces"])
-    found = [row for path in directories for row in read_rows(Trace, path / "traces.jsonl")]
-    traces = sorted(found, key=lambda trace: (trace.question_id, trace.sample))
-    if len(traces) < config.min_traces:
+    if len(found.traces) < config.min_traces:
         raise InputError(
-            f"only {len(traces)} traces were collected but min_traces is {config.min_traces}; raise bake_samples or "
-            "trace_samples, or see the report for why samples were rejected"
+            f"only {len(found.traces)} traces were collected but min_traces is {config.min_traces}; raise bake_samples "
+            "or trace_samples, or see the report for why samples were rejected"
         )
     questions = {question.id: question for question in read_split(context.input("questions"), "bake")}
-    held = split_heldout((trace.question_id for trace in traces), config.heldout_fraction)
+    held = split_heldout((trace.question_id for trace in found.traces), config.heldout_fraction)
     examples: dict[bool, list[TrainingExample]] = {True: [], False: []}
-    for trace in traces:
+    for trace in found.traces:
         examples[trace.question_id in held].append(trace_example(prompting, questions[trace.question_id], trace))
-    replay = [row for path in directories for row in read_rows(ReplayRow, path / "replay.jsonl")]
-    replay = sorted((row for row in replay if row.question_id not in held), key=lambda row: row.question_id)
+    replay = [row for row in found.replay if row.question_id not in held]
     replayed = [replay_example(prompting, questions[row.question_id], row) for row in replay]
     train = examples[False] + [example for example in replayed if example is not None]
     row_length = min(config.pack_length, loaded.context_length or config.pack_length)
@@ -93,4 +92,6 @@ def _metrics(report: BakeReport) -> dict[str, float]:
     return {"steps": float(report.steps), "best_heldout_loss": report.best_heldout_loss}
 
 
-STAGE = Stage("bake", bake_stage, inputs=("extended", "questions", "traces"), outputs=("baked", "bake_report"))
+STAGE = Stage(
+    "bake", bake_stage, inputs=("extended", "questions", "traces"), outputs=("baked", "bake_report", "trace_set")
+)

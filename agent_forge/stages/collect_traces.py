@@ -4,14 +4,12 @@ The samples without a thought serve twice: they tell which questions need no tho
 the bake so that the model keeps answering as it did when it is made to answer directly.
 """
 
-from pathlib import Path
-
 from agent_forge.models.sample import Sampled
-from agent_forge.records import ReplayRow, ResultRow, Trace, TraceReport, rows_text
+from agent_forge.records import ReplayRow, ResultRow, Trace, TraceReport
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.rows import Asked, open_bench, result_row, sample_rows
-from agent_forge.storage.files import write_atomic
 from agent_forge.storage.question_files import read_split, shard
+from agent_forge.storage.trace_files import TraceSet, write_traces
 from agent_forge.thoughts import direct_script, elicited_script
 from agent_forge.traces import Candidate, select_traces
 
@@ -62,7 +60,7 @@ def collect_traces(context: StageContext) -> StageOutcome:
         thought_lengths=tuple(trace.thought_tokens for trace in selection.kept),
         solve_rates=_solve_rates(thoughts),
     )
-    _write(context.outputs["traces"], selection.kept, replay, report)
+    write_traces(context.outputs["traces"], TraceSet(tuple(selection.kept), replay, report))
     tokens = sum(row.tokens for row in direct) + sum(row.tokens for row in thoughts)
     return StageOutcome(cost=meter.cost(tokens, len(questions)), metrics={"traces": float(report.kept)})
 
@@ -99,12 +97,6 @@ def _solve_rates(thoughts: list[SampledTrace]) -> tuple[float, ...]:
     for row in thoughts:
         by_question.setdefault(row.question_id, []).append(row.correct)
     return tuple(sum(correct) / len(correct) for correct in by_question.values())
-
-
-def _write(directory: Path, traces: tuple[Trace, ...], replay: tuple[ReplayRow, ...], report: TraceReport) -> None:
-    write_atomic(directory / "traces.jsonl", rows_text(traces))
-    write_atomic(directory / "replay.jsonl", rows_text(replay))
-    write_atomic(directory / "report.json", report.model_dump_json(indent=2) + "\n")
 
 
 STAGE = Stage("collect-traces", collect_traces, inputs=("extended", "questions"), outputs=("traces",))

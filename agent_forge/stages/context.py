@@ -18,6 +18,7 @@ ARTIFACT_FILES = {
     "extension": "extension.json",
     "results": "results.jsonl",
     "gate": "gate.json",
+    "evaluation": "evaluation.jsonl",
     "bake_report": "bake.json",
     "verification": "verification.json",
     "verification_results": "results.jsonl",

@@ -124,16 +124,15 @@ def _config(values: dict[str, Any]) -> QuietSTaRConfig:
 
 
 def write_outcome(outputs: ExecutorOutputs, outcome: StageOutcome) -> None:
-    """Write output parameters to their files, and metrics and metadata to the executor output."""
+    """Write output parameters to their files, and every artifact with its metadata to the executor output."""
     for key, parameter in outputs.parameters.items():
         if key in outcome.parameters:
             write_atomic(Path(parameter.outputFile), outcome.parameters[key])
     described: dict[str, Any] = {}
     for key, listed in outputs.artifacts.items():
         metadata = _measured(outcome) if key == "metrics" else dict(outcome.metadata.get(key, {}))
-        if metadata:
-            artifact = listed.artifacts[0]
-            described[key] = {"artifacts": [{"name": artifact.name, "uri": artifact.uri, "metadata": metadata}]}
+        artifact = listed.artifacts[0]
+        described[key] = {"artifacts": [{"name": artifact.name, "uri": artifact.uri, "metadata": metadata}]}
     if outputs.outputFile:
         write_atomic(Path(outputs.outputFile), json.dumps({"artifacts": described}))
 

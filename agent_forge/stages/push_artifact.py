@@ -68,7 +68,7 @@ def build_manifest(context: StageContext) -> Manifest:
         hardware=hardware(),
         question_digests=read_split_report(context.input("questions")).digests,
         gate=read_record(GateReport, context.input("gate")),
-        traces_sha256=",".join(sorted(path_digest(path) for path in context.inputs["traces"])),
+        traces_sha256=path_digest(context.input("trace_set")),
         bake=read_record(BakeReport, context.input("bake_report")),
         verification=read_record(VerificationReport, context.input("verification")),
         files=list_files(context.input("baked")),
@@ -79,6 +79,6 @@ def build_manifest(context: StageContext) -> Manifest:
 STAGE = Stage(
     "push-artifact",
     push_artifact,
-    inputs=("champion", "questions", "gate", "traces", "baked", "bake_report", "verification"),
+    inputs=("champion", "questions", "gate", "trace_set", "baked", "bake_report", "verification"),
     outputs=("manifest",),
 )

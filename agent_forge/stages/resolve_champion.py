@@ -38,7 +38,7 @@ def resolve_champion(context: StageContext) -> StageOutcome:
         "code_digest": source_sha256(),
         "bake_id": record.bake_id,
         "already_published": str(bool(record.already_published)).lower(),
-        "config": _told(config),
+        "full_config": _told(config),
     }
     narrow = (name for name in STAGE_NAMES if name not in WHOLE)
     parameters |= {config_parameter(name): _told(narrowed(config, name)) for name in narrow}

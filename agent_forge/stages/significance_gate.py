@@ -1,17 +1,21 @@
 """significance-gate: every cell's rows in, the verdict out."""
 
 from agent_forge.gate import judge
-from agent_forge.records import GateReport, ResultRow, read_rows
+from agent_forge.records import GateReport, ResultRow, read_rows, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.report_output import write_report_output
 from agent_forge.storage.files import write_atomic
 
 
 def significance_gate(context: StageContext) -> StageOutcome:
-    """Judge all rows together; cells arrive in no particular order and are told apart by their rows."""
+    """Judge all rows together and write them down as one set.
+
+    Cells arrive in no particular order and are told apart by their rows.
+    """
     meter = Meter()
     config = context.config
-    rows = [row for path in sorted(context.inputs["results"]) for row in read_rows(ResultRow, path)]
+    found = [row for path in context.inputs["results"] for row in read_rows(ResultRow, path)]
+    rows = sorted(found, key=lambda row: (row.round, row.arm, row.question_id))
     report = judge(
         rows,
         alpha=config.alpha,
@@ -20,6 +24,7 @@ def significance_gate(context: StageContext) -> StageOutcome:
         power=config.power,
     )
     write_atomic(context.outputs["gate"], report.model_dump_json(indent=2) + "\n")
+    write_atomic(context.outputs["evaluation"], rows_text(rows))
     write_report_output(context, "significance-gate", {"gate": [context.outputs["gate"]]})
     cost = meter.cost(questions=report.questions)
     return StageOutcome(cost=cost, parameters={"verdict": report.verdict}, metrics=_metrics(report))
@@ -37,4 +42,4 @@ def _metrics(report: GateReport) -> dict[str, float]:
     return figures
 
 
-STAGE = Stage("significance-gate", significance_gate, inputs=("results",), outputs=("gate",))
+STAGE = Stage("significance-gate", significance_gate, inputs=("results",), outputs=("gate", "evaluation"))

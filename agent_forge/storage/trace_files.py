@@ -1,0 +1,40 @@
+"""Trace sets as files: `traces.jsonl`, `replay.jsonl` and the report of how they came about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_forge.records import ReplayRow, Trace, TraceReport, read_record, read_rows, rows_text
+from agent_forge.storage.files import write_atomic
+from agent_forge.traces import add_trace_reports
+
+
+@dataclass(frozen=True)
+class TraceSet:
+    """What is baked from."""
+
+    traces: tuple[Trace, ...]
+    replay: tuple[ReplayRow, ...]
+    report: TraceReport
+
+
+def write_traces(directory: Path, found: TraceSet) -> None:
+    """Write a trace set."""
+    write_atomic(directory / "traces.jsonl", rows_text(found.traces))
+    write_atomic(directory / "replay.jsonl", rows_text(found.replay))
+    write_atomic(directory / "report.json", found.report.model_dump_json(indent=2) + "\n")
+
+
+def read_traces(directories: Sequence[Path]) -> TraceSet:
+    """Read the shards of a trace set as one, in the same order whatever the shards and their order.
+
+    Raises:
+        InputError: when one cannot be read.
+    """
+    traces = [row for path in directories for row in read_rows(Trace, path / "traces.jsonl")]
+    replay = [row for path in directories for row in read_rows(ReplayRow, path / "replay.jsonl")]
+    return TraceSet(
+        tuple(sorted(traces, key=lambda trace: (trace.question_id, trace.sample))),
+        tuple(sorted(replay, key=lambda row: row.question_id)),
+        add_trace_reports([read_record(TraceReport, path / "report.json") for path in directories]),
+    )

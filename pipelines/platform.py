@@ -1,0 +1,145 @@
+"""What a pipeline is compiled for: images, accelerators, nodes, retries, secrets. Read from a YAML file, never code.
+
+    images: {gpu: registry/agent-forge@sha256:...}
+    secrets: [{name: hf-token, keys: {token: HF_TOKEN}}]
+    parallelism: {cells: 8}
+    stages:
+      default: {image: cpu, memory: 4Gi}
+      evaluate-round: {image: gpu, accelerators: 1, retries: 3}
+
+A stage takes what `default` says and what is said for itself, field by field.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agent_forge.config import STAGE_NAMES
+from agent_forge.errors import ConfigError
+from agent_forge.records import first_problem
+
+_QUANTITY = r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Toleration(_Strict):
+    """A taint that the pods of a stage put up with."""
+
+    key: str
+    operator: Literal["Equal", "Exists"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoExecute", "NoSchedule", "PreferNoSchedule"] | None = None
+
+
+class Secret(_Strict):
+    """A secret of the namespace, handed to every container as environment variables.
+
+    Attributes:
+        name: of the secret.
+        keys: key in the secret -> environment variable.
+        optional: whether pods start without it.
+    """
+
+    name: str
+    keys: dict[str, str]
+    optional: bool = True
+
+
+class Volume(_Strict):
+    """A claim that is mounted into every container, for champions, publications and the cache of downloads."""
+
+    claim: str
+    mount: str = Field(default="/models", pattern=r"^/")
+
+
+class Parallelism(_Strict):
+    """How many tasks of a fan-out run at once."""
+
+    cells: int = Field(default=4, ge=1)
+    shards: int = Field(default=4, ge=1)
+
+
+class Needs(_Strict):
+    """What one stage runs on.
+
+    Attributes:
+        image: which of the platform's images.
+        cpu, memory: requests and limits as Kubernetes quantities.
+        accelerators: how many, 0 for none.
+        accelerator_type: resource name of the accelerator.
+        node_selector: labels that the node must have.
+        tolerations: taints that it may have.
+        retries: times that a failed task is run again.
+        retry_after: first wait before that, doubled each time up to `retry_at_most`.
+        timeout: seconds after which the task fails.
+        shared_memory: size of /dev/shm, None for the node's default.
+    """
+
+    image: str = "cpu"
+    cpu: str = Field(default="1", pattern=_QUANTITY)
+    memory: str = Field(default="4Gi", pattern=_QUANTITY)
+    accelerators: int = Field(default=0, ge=0, le=64)
+    accelerator_type: str = "nvidia.com/gpu"
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+    retries: int = Field(default=0, ge=0, le=100)
+    retry_after: str = Field(default="30s", pattern=r"^\d+[smh]$")
+    retry_at_most: str = Field(default="600s", pattern=r"^\d+[smh]$")
+    timeout: int | None = Field(default=None, ge=1)
+    shared_memory: str | None = Field(default=None, pattern=_QUANTITY)
+
+
+class Platform(_Strict):
+    """One platform; see the module's example."""
+
+    name: str
+    description: str = ""
+    images: dict[str, str]
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    volume: Volume | None = None
+    environment: dict[str, str] = {}
+    parallelism: Parallelism = Parallelism()
+    stages: dict[str, dict[str, object]] = {}
+
+    @model_validator(mode="after")
+    def _stages_are_known(self) -> "Platform":
+        for stage in self.stages:
+            if stage not in (*STAGE_NAMES, "default"):
+                near = difflib.get_close_matches(stage, [*STAGE_NAMES, "default"], n=1, cutoff=0)
+                raise ValueError(f"stages: unknown stage {stage}; did you mean {near[0]}?")
+        for stage in STAGE_NAMES:
+            if (image := self.needs(stage).image) not in self.images:
+                raise ValueError(f"stages.{stage}: image {image} is not in images ({', '.join(self.images)})")
+        return self
+
+    def needs(self, stage: str) -> Needs:
+        """Return what a stage runs on."""
+        return Needs.model_validate({**self.stages.get("default", {}), **self.stages.get(stage, {})})
+
+    def image(self, stage: str) -> str:
+        """Return the image of a stage."""
+        return self.images[self.needs(stage).image]
+
+
+def read_platform(path: Path) -> Platform:
+    """Read a platform file.
+
+    Raises:
+        ConfigError: when it cannot be read or is no platform, naming the field.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
+        raise ConfigError(f"cannot read platform {path}: {' '.join(str(cause).split())}") from cause
+    try:
+        return Platform.model_validate(content)
+    except ValidationError as cause:
+        raise ConfigError(f"platform {path}: {first_problem(cause)}") from cause
