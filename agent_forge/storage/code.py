@@ -26,7 +26,14 @@ def source_sha256() -> str:
 
 
 def code_record() -> CodeRecord:
-    """Describe the running code; commit and dirty flag are None outside a git checkout."""
+    """Describe the running code.
+
+    An image says which commit it was built from (`FORGE_COMMIT`); outside of images and git checkouts nobody knows.
+    """
+    if (built_from := os.environ.get("FORGE_COMMIT")) is not None:
+        return CodeRecord(
+            version=agent_forge.__version__, source_sha256=source_sha256(), commit=built_from, dirty=None
+        )
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--", str(_PACKAGE))
     return CodeRecord(

@@ -46,6 +46,7 @@ def gate_input(tmp_path: Path, cells: list[str]) -> str:
             "parameters": {"verdict": {"outputFile": str(tmp_path / "out/verdict")}},
             "artifacts": {
                 "gate": {"artifacts": [{"name": "gate", "uri": str(tmp_path / "out/gate")}]},
+                "evaluation": {"artifacts": [{"name": "evaluation", "uri": str(tmp_path / "out/evaluation")}]},
                 "metrics": {"artifacts": [{"name": "metrics", "uri": str(tmp_path / "out/metrics")}]},
             },
             "outputFile": str(tmp_path / "out/executor_output.json"),

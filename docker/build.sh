@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Build one image: fetch the wheels of the lock file with this machine's pip, then build without network.
+#
+#     docker/build.sh cpu|gpu [TAG]        BASE_IMAGE=... chooses the base, ENGINE=docker another engine
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target="${1:?cpu or gpu}"
+tag="${2:-agent-forge:$target}"
+engine="${ENGINE:-podman}"
+python="${PYTHON:-python3.11}"
+case "$target" in
+  cpu) torch_index="${TORCH_INDEX-https://download.pytorch.org/whl/cpu}" ;;
+  gpu) torch_index="${TORCH_INDEX-}" ;;
+  *) echo "docker/build.sh: target is $target; expected cpu or gpu" >&2; exit 2 ;;
+esac
+command -v "$engine" >/dev/null || { echo "docker/build.sh: $engine is not installed; install it or set ENGINE" >&2; exit 2; }
+rm -rf build/wheels
+mkdir -p build/wheels
+"$python" -m pip wheel --quiet --no-deps --wheel-dir build/wheels .
+if [ "$target" = cpu ]; then
+  # The version alone names the CPU build where only that is offered; the index names it everywhere else.
+  "$python" -m pip download --quiet --no-deps --dest build/wheels --requirement docker/torch.txt \
+    || "$python" -m pip download --quiet --no-deps --dest build/wheels --index-url "$torch_index" --requirement docker/torch.txt
+  "$python" -m pip download --quiet --no-deps --dest build/wheels --requirement docker/requirements.lock
+else
+  "$python" -m pip download --quiet --dest build/wheels --requirement docker/torch.txt
+  "$python" -m pip download --quiet --no-deps --dest build/wheels --requirement docker/requirements.lock
+fi
+"$python" -m pip download --quiet --no-deps --dest build/wheels pip
+# What is installed is exactly what was fetched.
+(cd build/wheels && ls ./*.whl | grep -v '^./pip-' | sed 's|^|/wheels/|;s|/\./|/|') > build/wheels/requirements.txt
+base=()
+[ -z "${BASE_IMAGE:-}" ] || base=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
+version="$("$python" -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')"
+revision="$(git rev-parse HEAD 2>/dev/null || echo unknown)"
+format=()
+if [ "$engine" = podman ]; then
+  # Health checks are part of the docker format only; this isolation needs no rights that a CI container lacks.
+  format=(--format docker)
+  export BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
+fi
+"$engine" build "${format[@]}" --file docker/Dockerfile --target "$target" --tag "$tag" \
+  --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${base[@]}" .
+"$engine" image inspect --format "$tag {{.Size}} bytes" "$tag"
