@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint typecheck test check compile run run-baseline-wins bench docs clean
+.PHONY: help install format lint typecheck test check compile run run-baseline-wins image test-image bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "%-20s%s\n", $$1, $$2}'
@@ -44,6 +44,14 @@ run: install  ## bake the bundled champion end to end
 
 run-baseline-wins: install  ## the same champion with a thought prompt that does not help: no_bake
 	$(BIN)/forge bake-quietstar --model agent_forge/demo/champion --config agent_forge/demo/baseline_wins.yaml --out runs/baseline-wins --resume
+
+image:  ## build the CPU image; needs podman, or ENGINE=docker
+	docker/build.sh cpu
+
+test-image: install  ## install a container engine where there is none, build the image and run the pipeline in it
+	docker/install_engine.sh
+	docker/build.sh cpu
+	$(BIN)/pytest docker/test_image.py
 
 bench: install  ## kill runs at random moments, calibrate the gate
 	$(BIN)/python bench/kill_resume.py

@@ -29,6 +29,13 @@ fi
 "$python" -m pip download --quiet --no-deps --dest build/wheels pip
 # What is installed is exactly what was fetched.
 (cd build/wheels && ls ./*.whl | grep -v '^./pip-' | sed 's|^|/wheels/|;s|/\./|/|') > build/wheels/requirements.txt
+# Where the default base cannot be pulled, make one of Debian's own packages.
+default_base="$(sed -n 's/^ARG BASE_IMAGE=//p' docker/Dockerfile)"
+if [ -z "${BASE_IMAGE:-}" ] && ! "$engine" pull --quiet "$default_base" >/dev/null 2>&1; then
+  made=localhost/debian-python:bookworm
+  "$engine" image inspect "$made" >/dev/null 2>&1 || docker/base.sh "$made" >/dev/null
+  BASE_IMAGE="$made"
+fi
 base=()
 [ -z "${BASE_IMAGE:-}" ] || base=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
 version="$("$python" -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')"

@@ -5,7 +5,6 @@ not looked at, and artifacts lie below a local pipeline root. The graph, the exe
 """
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -13,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+# kfp looks for a package of this name and would find the repository's folder of image files.
+sys.modules["docker"] = None  # type: ignore[assignment]
 
 from kfp import components, local
 from kfp.local import io, status, subprocess_task_handler
@@ -71,10 +73,15 @@ class Cluster:
 
     Attributes:
         root: pipeline root.
+        launch: makes the command that is run of a container's command and environment.
         disturb: may answer for a container before it runs: an exit code to end with at once, or None to let it run.
     """
 
     root: Path
+    launch: Callable[[list[str], dict[str, str]], list[str]] = lambda command, environment: [
+        *("env", *(f"{name}={value}" for name, value in environment.items())),
+        *(sys.executable, "-m", "agent_forge.cli", *command[1:]),
+    ]
     disturb: Callable[[str, int], int | None] = lambda stage, count: None
     ran: list[Container] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -110,13 +117,7 @@ class Cluster:
             count = self.stages().count(stage)
         code, said = self.disturb(stage, count), ""
         if code is None:
-            done = subprocess.run(
-                [sys.executable, "-m", "agent_forge.cli", *command[1:]],
-                env=os.environ | environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = subprocess.run(self.launch(command, environment), capture_output=True, text=True, check=False)
             code, said = done.returncode, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
         with self._lock:
             self.ran.append(Container(stage, json.loads(command[4]), code, said))

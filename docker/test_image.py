@@ -1,0 +1,100 @@
+"""The CPU image as a cluster runs it: any user, a read-only root file system, no network. `make test-image` runs this.
+
+It is no part of the test suite, since it needs a container engine and the image: build it first.
+"""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "pipeline")]
+
+from local_cluster import Cluster
+from small_bake import DEMO, SMALL
+
+from agent_forge.records import GateReport, read_record
+
+IMAGE = "agent-forge:cpu"
+MOST_BYTES = 1_600_000_000
+USER = random.Random().randint(10_000, 2_000_000_000)
+
+
+def podman(*arguments: str) -> subprocess.CompletedProcess:
+    # runc starts where the host's control groups are of both versions; limits are those that a plain user may set.
+    command = ["podman", "--runtime", "/usr/sbin/runc", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def container(*command: str, mount: Path | None = None, environment: dict[str, str] | None = None) -> list[str]:
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
+    surroundings = [f"--env={name}={value}" for name, value in (environment or {}).items()]
+    mounts = [f"--volume={mount}:{mount}"] if mount else []
+    locked = ["--read-only", "--network=none", f"--user={USER}:{USER}", "--cap-drop=all", "--no-healthcheck"]
+    return ["run", "--rm", *locked, *limits, *surroundings, *mounts, IMAGE, *command]
+
+
+def inspected() -> dict:
+    return json.loads(podman("image", "inspect", IMAGE).stdout)[0]
+
+
+def test_it_is_small_and_says_what_it_is():
+    image = inspected()
+    print(f"{IMAGE}: {image['Size']:,} bytes")
+    assert image["Size"] < MOST_BYTES
+    labels = image["Labels"]
+    assert labels["org.opencontainers.image.title"] == "agent-forge"
+    assert labels["org.opencontainers.image.version"] != "0.0.0"
+    assert image["Config"]["User"] == "65532:65532"
+    assert image["Healthcheck"]["Test"] == ["CMD", "forge", "--version"]
+
+
+def test_it_starts_as_any_user_on_a_read_only_root():
+    done = podman(*container("forge", "--version"))
+    assert done.returncode == 0 and done.stdout.startswith("forge "), done.stderr
+    written = podman(*container("sh", "-c", "id -u; touch /x || touch /opt/forge/x || touch /tmp/x && echo only /tmp"))
+    assert written.stdout.split() == [str(USER), "only", "/tmp"]
+
+
+@pytest.mark.parametrize("name", ["kfp", "pip", "pytest", "setuptools"])
+def test_what_a_stage_does_not_need_is_not_in_it(name):
+    assert podman(*container("python3", "-c", f"import {name}")).returncode == 1
+
+
+@pytest.mark.parametrize("tool", ["gcc", "cc", "make", "git", "curl"])
+def test_no_build_tools_are_in_it(tool):
+    assert podman(*container("sh", "-c", f"command -v {tool}")).returncode != 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_compiled_pipeline_runs_in_it(tmp_path, monkeypatch):
+    for place in (tmp_path, *tmp_path.parents[:3]):
+        place.chmod(0o777)
+    root = tmp_path / "root"
+    root.mkdir()
+    root.chmod(0o777)
+
+    def launch(command: list[str], environment: dict[str, str]) -> list[str]:
+        whole = container(*command, mount=root, environment=environment)
+        return ["podman", "--runtime", "/usr/sbin/runc", *whole]
+
+    fields = yaml.safe_load((DEMO / "baseline_wins.yaml").read_text()) | SMALL
+    own = {name: fields.pop(name) for name in ("eval_dataset", "eval_samples", "ab_test_rounds")}
+    cluster = Cluster(root, launch=launch)
+    cluster.run(monkeypatch, **(own | {"eval_dataset": "arithmetic"}), config=json.dumps(fields))
+    assert [made.code for made in cluster.ran] == [0] * 6 and cluster.stages()[-1] == "keep-champion"
+    gate = cluster.one("significance-gate")
+    assert read_record(GateReport, gate.artifact("gate")).verdict == gate.parameter("verdict") != "bake"
+    assert gate.metrics["thought_accuracy"] >= 0 and gate.artifact("gate").stat().st_uid == USER
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_wrong_parameter_is_one_line():
+    given = {"inputs": {"parameterValues": {"model_path": "bundled://nonesuch", "output_path": "pipeline://"}}}
+    done = podman(*container("forge", "stage", "resolve-champion", "--executor-input", json.dumps(given)))
+    assert done.returncode == 2 and done.stderr.startswith("forge: ") and done.stderr.count("\n") == 1
