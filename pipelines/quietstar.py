@@ -6,7 +6,7 @@
                                                                                           |
                         If bake: [collect-traces x shards] -> bake -> verify -> If publish: push-artifact
                                                                                 Else: keep-champion
-                        Else: keep-champion
+                        Elif no_bake, Else (inconclusive): keep-champion
 
 Everything after resolve-champion is skipped when this very bake is published already. Tasks are cached by the digests
 and by the part of the configuration that they read, all of which resolve-champion, never cached, hands out.
@@ -30,6 +30,8 @@ from pipelines.placement import place
 from pipelines.platform import Platform
 
 NAME = "quietstar-bake"
+# What a run can end with: the names of the branches that its last task stands in.
+ENDS = ("published", "rejected", "no-bake", "inconclusive")
 
 
 def define(platform: Platform) -> BaseComponent:
@@ -125,11 +127,13 @@ def define(platform: Platform) -> BaseComponent:
                     "verification": checked.outputs["verification"],
                     "verification_results": checked.outputs["verification_results"],
                 }
-                with dsl.If(checked.outputs["verdict"] == "publish", name="verified"):
+                with dsl.If(checked.outputs["verdict"] == "publish", name="published"):
                     place(push_artifact(**made), "push-artifact", platform)
                 with dsl.Else(name="rejected"):
                     place(keep_champion(**made), "keep-champion", platform)
-            with dsl.Else(name="thinking-does-not-help"):
+            with dsl.Elif(judged.outputs["verdict"] == "no_bake", name="no-bake"):
+                place(keep_champion(**known), "keep-champion", platform)
+            with dsl.Else(name="inconclusive"):
                 place(keep_champion(**known), "keep-champion", platform)
 
     return quietstar

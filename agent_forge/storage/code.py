@@ -31,9 +31,7 @@ def code_record() -> CodeRecord:
     An image says which commit it was built from (`FORGE_COMMIT`); outside of images and git checkouts nobody knows.
     """
     if (built_from := os.environ.get("FORGE_COMMIT")) is not None:
-        return CodeRecord(
-            version=agent_forge.__version__, source_sha256=source_sha256(), commit=built_from, dirty=None
-        )
+        return CodeRecord(version=agent_forge.__version__, source_sha256=source_sha256(), commit=built_from, dirty=None)
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--", str(_PACKAGE))
     return CodeRecord(
