@@ -1,32 +1,40 @@
 #!/usr/bin/env bash
 # Build one image: fetch the wheels of the lock file with this machine's pip, then build without network.
 #
-#     docker/build.sh cpu|gpu [TAG]        BASE_IMAGE=... chooses the base, ENGINE=docker another engine
+#     docker/build.sh cpu|gpu|submit [TAG]     BASE_IMAGE=... chooses the base, ENGINE=docker another engine
 set -euo pipefail
 cd "$(dirname "$0")/.."
-target="${1:?cpu or gpu}"
+target="${1:?cpu, gpu or submit}"
 tag="${2:-agent-forge:$target}"
 engine="${ENGINE:-podman}"
 python="${PYTHON:-python3.11}"
+# Where the CPU build of torch is offered by the same name as the others, an index of its own tells it apart.
+torch_index="${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}"
 case "$target" in
-  cpu) torch_index="${TORCH_INDEX-https://download.pytorch.org/whl/cpu}" ;;
-  gpu) torch_index="${TORCH_INDEX-}" ;;
-  *) echo "docker/build.sh: target is $target; expected cpu or gpu" >&2; exit 2 ;;
+  cpu | gpu | submit) ;;
+  *) echo "docker/build.sh: target is $target; expected cpu, gpu or submit" >&2; exit 2 ;;
 esac
 command -v "$engine" >/dev/null || { echo "docker/build.sh: $engine is not installed; install it or set ENGINE" >&2; exit 2; }
 rm -rf build/wheels
 mkdir -p build/wheels
+
+# What is offered as source only is built here, where there are tools for it.
+fetch() { "$python" -m pip wheel --quiet --wheel-dir build/wheels "$@"; }
+
 "$python" -m pip wheel --quiet --no-deps --wheel-dir build/wheels .
-if [ "$target" = cpu ]; then
-  # The version alone names the CPU build where only that is offered; the index names it everywhere else.
-  "$python" -m pip download --quiet --no-deps --dest build/wheels --requirement docker/torch.txt \
-    || "$python" -m pip download --quiet --no-deps --dest build/wheels --index-url "$torch_index" --requirement docker/torch.txt
-  "$python" -m pip download --quiet --no-deps --dest build/wheels --requirement docker/requirements.lock
-else
-  "$python" -m pip download --quiet --dest build/wheels --requirement docker/torch.txt
-  "$python" -m pip download --quiet --no-deps --dest build/wheels --requirement docker/requirements.lock
-fi
-"$python" -m pip download --quiet --no-deps --dest build/wheels pip
+fetch --no-deps pip
+case "$target" in
+  cpu)
+    # The version alone names the CPU build where only that is offered; the index names it everywhere else.
+    fetch --no-deps --requirement docker/torch.txt || fetch --no-deps --index-url "$torch_index" --requirement docker/torch.txt
+    fetch --no-deps --requirement docker/requirements.lock
+    ;;
+  gpu)
+    fetch --requirement docker/torch.txt
+    fetch --no-deps --requirement docker/requirements.lock
+    ;;
+  submit) fetch --no-deps --requirement docker/submit.lock ;;
+esac
 # What is installed is exactly what was fetched.
 (cd build/wheels && ls ./*.whl | grep -v '^./pip-' | sed 's|^|/wheels/|;s|/\./|/|') > build/wheels/requirements.txt
 # Where the default base cannot be pulled, make one of Debian's own packages.

@@ -1,13 +1,23 @@
 #!/usr/bin/env bash
-# Write docker/requirements.lock anew: the newest versions that fit, as a fresh environment resolves them.
+# Write the lock files anew: the newest versions that fit, as fresh environments resolve them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 place="$(mktemp -d)"
 trap 'rm -rf "$place"' EXIT
-"${PYTHON:-python3.11}" -m venv "$place"
-"$place/bin/pip" install --quiet --requirement docker/torch.txt
-"$place/bin/pip" install --quiet ".[datasets,gguf,math]"
-{
-  echo "# Written by docker/lock.sh: every package of the image besides torch and what torch brings for its device."
-  "$place/bin/pip" freeze --exclude torch --exclude triton --exclude agent-forge | grep -v -i -E '^(nvidia|cuda)' | LC_ALL=C sort -f
-} > docker/requirements.lock
+
+lock() {  # lock FILE COMMENT PACKAGE...
+  local file="$1" comment="$2"
+  shift 2
+  "${PYTHON:-python3.11}" -m venv --clear "$place"
+  # What torch needs for its device comes with torch.
+  [ "$file" = docker/submit.lock ] || "$place/bin/pip" install --quiet --requirement docker/torch.txt
+  "$place/bin/pip" install --quiet "$@"
+  {
+    echo "# Written by docker/lock.sh: $comment"
+    "$place/bin/pip" freeze --exclude torch --exclude triton --exclude agent-forge | grep -v -i -E '^(nvidia|cuda)' \
+      | LC_ALL=C sort -f
+  } > "$file"
+}
+
+lock docker/requirements.lock "what a stage needs besides torch." ".[datasets,gguf,math]"
+lock docker/submit.lock "what submitting and scheduling need." kfp==2.17.0 kfp-kubernetes==2.17.0 "pydantic>=2.10,<3" "pyyaml>=6"
