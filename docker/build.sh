@@ -44,6 +44,7 @@ if [ -z "${BASE_IMAGE:-}" ] && ! "$engine" pull --quiet "$default_base" >/dev/nu
   "$engine" image inspect "$made" >/dev/null 2>&1 || docker/base.sh "$made" >/dev/null
   BASE_IMAGE="$made"
 fi
+wheels="$(cd build/wheels && cat ./* | sha256sum | cut -d' ' -f1)"
 base=()
 [ -z "${BASE_IMAGE:-}" ] || base=(--build-arg "BASE_IMAGE=$BASE_IMAGE")
 version="$("$python" -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')"
@@ -55,5 +56,5 @@ if [ "$engine" = podman ]; then
   export BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
 fi
 "$engine" build "${format[@]}" --file docker/Dockerfile --target "$target" --tag "$tag" \
-  --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${base[@]}" .
+  --build-arg "WHEELS=$wheels" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${base[@]}" .
 "$engine" image inspect --format "$tag {{.Size}} bytes" "$tag"
