@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint typecheck test check compile run run-baseline-wins image test-image bench docs clean
+.PHONY: help install format lint typecheck test check compile run run-baseline-wins image test-image manifests bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "%-20s%s\n", $$1, $$2}'
@@ -52,6 +52,11 @@ test-image: install  ## install a container engine where there is none, build th
 	docker/install_engine.sh
 	docker/build.sh cpu
 	$(BIN)/pytest docker/test_image.py
+
+manifests: install  ## build what is applied to a cluster, every overlay
+	mkdir -p build/manifests
+	for overlay in cpu gpu spot; do scripts/kustomize.sh manifests/overlays/$$overlay > build/manifests/$$overlay.yaml || exit 1; done
+	scripts/kustomize.sh manifests/triggers > build/manifests/triggers.yaml
 
 bench: install  ## kill runs at random moments, calibrate the gate
 	$(BIN)/python bench/kill_resume.py
