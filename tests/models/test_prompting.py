@@ -94,9 +94,7 @@ def test_an_end_that_the_tokenizer_adds_is_taken_off():
 
     ending.__class__ = Ending
     assert used.prompt_ids(question("3?")) == plain
-    assert (
-        used.encode("3?") == plain[len(plain) - len(used.encode("3?\n")) : -1] or used.decode(used.encode("3?")) == "3?"
-    )
+    assert used.decode(used.encode("3?")) == "3?"
 
 
 @pytest.mark.parametrize(
