@@ -18,7 +18,7 @@ from kfp.dsl.base_component import BaseComponent
 from components.bake import bake
 from components.collect_traces import collect_traces
 from components.evaluate_round import evaluate_round
-from components.keep_champion import keep_champion
+from components.keep_champion import keep_champion, keep_rejected
 from components.load_and_extend import load_and_extend
 from components.prepare_questions import prepare_questions
 from components.push_artifact import push_artifact
@@ -130,7 +130,7 @@ def define(platform: Platform) -> BaseComponent:
                 with dsl.If(checked.outputs["verdict"] == "publish", name="published"):
                     place(push_artifact(**made), "push-artifact", platform)
                 with dsl.Else(name="rejected"):
-                    place(keep_champion(**made), "keep-champion", platform)
+                    place(keep_rejected(**made), "keep-champion", platform)
             with dsl.Elif(judged.outputs["verdict"] == "no_bake", name="no-bake"):
                 place(keep_champion(**known), "keep-champion", platform)
             with dsl.Else(name="inconclusive"):

@@ -59,7 +59,7 @@ def test_components_declare_what_their_stages_read_and_write(path):
         stage = STAGES[container["args"][1]]
         inputs = component["inputDefinitions"].get("artifacts", {})
         outputs = component["outputDefinitions"].get("artifacts", {})
-        assert set(stage.inputs) <= {name for name, spec in inputs.items() if not spec.get("isOptional")}
+        assert set(stage.inputs) <= set(inputs) and not [name for name in inputs if inputs[name].get("isOptional")]
         assert set(stage.outputs) <= set(outputs)
         sides = (component["inputDefinitions"], component["outputDefinitions"])
         described = {name: spec for side in sides for part in side.values() for name, spec in part.items()}
