@@ -1,6 +1,7 @@
 """keep-champion: nothing is published; say why. Never cached.
 
-One stage, declared twice: after the gate there is no bake yet, after a rejected verification there is one to keep aside.
+One stage, declared twice: after the gate there is no bake yet, after a rejected verification there is one to keep
+aside.
 """
 
 from kfp import dsl
