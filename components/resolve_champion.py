@@ -40,7 +40,7 @@ def resolve_champion(
         eval_dataset: Target tasks: arithmetic, gsm8k, math, reasoning or a file of questions; several by commas.
         eval_samples: Questions per task that the gate judges on.
         ab_test_rounds: Independent rounds.
-        config: Further fields as a JSON object; see the reference of configuration fields.
+        config: Further fields as a JSON object. Empty: the bundled champion's own for it, the defaults for others.
 
     Returns:
         champion: What was found, as JSON.

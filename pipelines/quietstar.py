@@ -25,7 +25,6 @@ from components.push_artifact import push_artifact
 from components.resolve_champion import resolve_champion
 from components.significance_gate import significance_gate
 from components.verify import verify
-from pipelines.defaults import CONFIG
 from pipelines.placement import place
 from pipelines.platform import Platform
 
@@ -44,7 +43,7 @@ def define(platform: Platform) -> BaseComponent:
         eval_dataset: str = "arithmetic",
         eval_samples: int = 200,
         ab_test_rounds: int = 3,
-        config: str = CONFIG,
+        config: str = "",
     ):
         """Judge a champion and bake it when thinking helps.
 
@@ -54,7 +53,7 @@ def define(platform: Platform) -> BaseComponent:
             eval_dataset: Target tasks: arithmetic, gsm8k, math, reasoning or a file of questions; several by commas.
             eval_samples: Questions per task that the gate judges on.
             ab_test_rounds: Independent rounds.
-            config: Further fields as a JSON object. The default is made for the bundled champion.
+            config: Further fields as a JSON object. Empty: the bundled champion's own for it, the defaults for others.
         """
         resolved = resolve_champion(
             model_path=model_path,

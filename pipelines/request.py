@@ -77,8 +77,7 @@ def read_request(given: argparse.Namespace) -> Request:
     fields |= {name: getattr(given, name) for name in ("model_path", "output_path") if getattr(given, name)}
     build_config({"model_path": "bundled://champion", "output_path": "pipeline://", **fields})
     parameters = {name: _plain(fields.pop(name)) for name in OWN if name in fields}
-    if fields or "model_path" in parameters:
-        # The default configuration is the bundled champion's; another champion gets what is asked for and no more.
+    if fields:
         parameters["config"] = json.dumps(fields, sort_keys=True)
     return Request(given.package, parameters, given.revision)
 

@@ -14,12 +14,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agent_forge.config import QuietSTaRConfig, build_config
+from agent_forge.config import QuietSTaRConfig, build_config, read_config_file
 from agent_forge.errors import InputError
 from agent_forge.records import first_problem
 from agent_forge.stages.context import Progress, StageContext, StageOutcome
 from agent_forge.stages.registry import find_stage
 from agent_forge.storage.files import write_atomic
+from agent_forge.storage.references import bundled_configuration
 
 _ROOTS = {"minio": "/minio", "s3": "/s3", "gs": "/gcs", "file": ""}
 
@@ -115,8 +116,14 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
 
 
 def _config(values: dict[str, Any]) -> QuietSTaRConfig:
-    """Take the configuration out of the parameters: fields given on their own win over `config`; empty ones do not."""
-    given = dict(_as_mapping(values.pop("config", {}) or {}))
+    """Take the configuration out of the parameters: fields given on their own win over `config`; empty ones do not.
+
+    Without any `config` a bundled champion is run as it is meant to be.
+    """
+    text = values.pop("config", "")
+    given = dict(_as_mapping(text or {}))
+    if text == "" and (file := bundled_configuration(str(values.get("model_path", "")))) is not None:
+        given = read_config_file(file)
     for name in QuietSTaRConfig.model_fields:
         if (value := values.pop(name, "")) not in ("", None):
             given[name] = value

@@ -34,6 +34,11 @@ def local_path(reference: str) -> Path | None:
     return path if not scheme and (path.exists() or _looks_local(reference)) else None
 
 
+def bundled_configuration(reference: str) -> Path | None:
+    """Return the configuration file that comes with a bundled champion, None for any other champion."""
+    return _BUNDLED / "bake.yaml" if reference.startswith("bundled://") else None
+
+
 def hub_name(reference: str) -> str:
     """Return the hub's name for a reference that is not local."""
     return reference.removeprefix("hf://")

@@ -60,7 +60,7 @@ class FakeServer:
             fields = {"display_name": query["name"][0], "pipeline_id": query["pipelineid"][0]}
             return self.make("versions", fields)
         if found := re.search(r"/pipelines/([^/]+)/versions$", path):
-            return {"pipelineVersions": [v for v in self.objects["versions"] if v["pipeline_id"] == found[1]]}
+            return {"pipeline_versions": [v for v in self.objects["versions"] if v["pipeline_id"] == found[1]]}
         if found := re.search(r"/runs/([^/:]+):terminate$", path):
             self.terminated.append(found[1])
             return {}

@@ -40,6 +40,8 @@ def test_a_run_is_started_with_the_compiled_file_and_a_link_is_printed(server, c
     parameters = run["runtime_config"]["parameters"]
     assert parameters["model_path"] == "hf://me/champion" and parameters["eval_samples"] == 50
     assert json.loads(parameters["config"]) == {"alpha": 0.01}
+    assert submit.main(["--model", "hf://me/other"]) == 0
+    assert server.objects["runs"][1]["runtime_config"]["parameters"] == {"model_path": "hf://me/other"}
     (version,) = server.objects["versions"]
     assert run["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
 

@@ -165,6 +165,21 @@ def test_fields_given_on_their_own_win_over_the_configuration(tmp_path):
     assert len((tmp_path / "q/gate.jsonl").read_text().splitlines()) == 20
 
 
+def test_without_a_configuration_a_bundled_champion_is_run_as_it_is_meant_to_be(tmp_path):
+    def told(**values) -> dict:
+        outputs = {
+            "parameters": {"full_config": {"outputFile": str(tmp_path / "config")}},
+            "artifacts": {"champion": {"artifacts": [{"name": "champion", "uri": str(tmp_path / "champion.json")}]}},
+        }
+        values = {"model_path": "bundled://champion", "output_path": "pipeline://", "eval_samples": 20, **values}
+        text = json.dumps({"inputs": {"parameterValues": values}, "outputs": outputs})
+        run_executor_input("resolve-champion", text, Silent())
+        return json.loads((tmp_path / "config").read_text())
+
+    assert (told(config="")["thought_prompt"], told(config="")["eval_samples"]) == ("Steps:", 20)
+    assert "thought_prompt" not in told(config="{}", eval_dataset="arithmetic")
+
+
 def test_what_a_container_dies_of_is_left_where_kubernetes_reads_it(tmp_path):
     log = tmp_path / "termination-log"
     log.touch()
