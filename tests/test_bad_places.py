@@ -32,7 +32,8 @@ def mounted(place: Path, options: str) -> Iterator[bool]:
         yield done.returncode == 0
     finally:
         if done.returncode == 0:
-            subprocess.run(["umount", place], check=True)
+            # Weights that were loaded from it may still be mapped into memory.
+            subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @contextmanager

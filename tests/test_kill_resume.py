@@ -25,7 +25,14 @@ MIDDLE = {
 
 def start(bake: SmallBake) -> subprocess.Popen:
     arguments = command(*bake.arguments("--resume", **SLOWLY))
-    return subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        arguments,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # Whoever runs the tests in the background has it ignored, and processes inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_until(found: Callable[[], bool], run: subprocess.Popen) -> None:

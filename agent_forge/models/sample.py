@@ -245,19 +245,20 @@ class TransformersSampler:
         """Yield the next-token logits (B, V; float32); send the tokens to feed, get the logits after them."""
         device = self._model.device
         ids_BT, mask_BT = self._left_padded(requests, device)
+        # transformers 5.24 gave it its new name; models that bring code of their own keep the old one.
+        called = "cache" if "cache" in self._accepts else "past_key_values"
         cache = None
         while True:
             positions_BT = (mask_BT.cumsum(dim=-1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
             # Some architectures have no positions to give (ALiBi) or always return every position's logits.
-            optional = {"position_ids": positions_BT, "logits_to_keep": 1}
+            optional = {"position_ids": positions_BT, "logits_to_keep": 1, called: cache}
             output = self._model(
                 input_ids=ids_BT,
                 attention_mask=mask_BT,
-                past_key_values=cache,
                 use_cache=True,
                 **{name: value for name, value in optional.items() if name in self._accepts},
             )
-            cache = output.past_key_values
+            cache = getattr(output, called)
             fed = yield output.logits[:, -1].float()
             ids_BT = torch.tensor(fed, device=device)[:, None]
             mask_BT = torch.cat([mask_BT, torch.ones_like(ids_BT)], dim=-1)
