@@ -43,7 +43,7 @@ def wait_until(found: Callable[[], bool], run: subprocess.Popen) -> None:
 
 def start_until_middle(bake: SmallBake, place: str) -> subprocess.Popen:
     run = start(bake)
-    wait_until(lambda: any((bake.out / "partial" / place).glob(MIDDLE[place])), run)
+    wait_until(lambda: bool(list((bake.out / "partial" / place).glob(MIDDLE[place]))), run)
     return run
 
 

@@ -224,9 +224,9 @@ def test_weights_that_no_arithmetic_here_holds_are_to_be_converted(tmp_path):
     assert "torch.float64" in message and "convert it to float32" in message and "load it" not in message
 
 
-def answering(change):
+def answering(change, **changes):
     """A champion whose logits pass through a function of its token ids and its logits."""
-    loaded = in_memory()
+    loaded = in_memory(**changes)
 
     def hook(_, arguments, named, output):
         output.logits = change(named["input_ids"], output.logits)
@@ -234,6 +234,22 @@ def answering(change):
 
     loaded.model.register_forward_hook(hook, with_kwargs=True)
     return loaded
+
+
+def test_logits_are_compared_in_float32_whatever_the_model_runs_in():
+    seen = []
+
+    def record(_, logits_BTV):
+        seen.append(logits_BTV.dtype)
+        return logits_BTV
+
+    extend(answering(record, dtype=torch.bfloat16), START, END)
+    assert set(seen) == {torch.float32}
+
+
+@pytest.mark.parametrize("context", [2, 8])
+def test_models_with_few_positions_can_be_extended(context):
+    assert extend(in_memory("gpt2", context=context), START, END).new_vocabulary == SIZE + 2
 
 
 def test_a_model_whose_old_logits_depend_on_the_size_of_its_vocabulary_is_refused():
