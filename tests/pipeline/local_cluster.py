@@ -4,6 +4,7 @@ What stands in for a cluster is only this: `forge` in a container's command is t
 not looked at, and artifacts lie below a local pipeline root. The graph, the executor input and the outputs are kfp's.
 """
 
+import builtins
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 sys.modules["docker"] = None  # type: ignore[assignment]
 
 from kfp import components, local
-from kfp.local import io, status, subprocess_task_handler
+from kfp.local import config, io, status, subprocess_task_handler
 
 COMPILED = Path(__file__).resolve().parents[2] / "pipelines" / "compiled"
 
@@ -100,6 +101,10 @@ class Cluster:
 
         monkeypatch.setattr(subprocess_task_handler, "SubprocessTaskHandler", ProcessHandler)
         monkeypatch.setattr(io.IOStore, "get_parent_input", channel_value)
+        # What kfp.local leaves behind: tasks side by side swap `print` and may not put it back, and once initialised
+        # it runs every component that anybody calls.
+        monkeypatch.setattr(builtins, "print", builtins.print)
+        monkeypatch.setattr(config.LocalExecutionConfig, "instance", None)
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(self.root), raise_on_error=True)
         components.load_component_from_file(str(COMPILED / compiled))(**arguments)
 
