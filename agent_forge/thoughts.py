@@ -23,6 +23,8 @@ from typing import Literal
 
 import numpy as np
 
+from agent_forge.errors import ConfigError
+
 Placement = Literal["start", "sentence"]
 
 _SENTENCE_END = re.compile(r"""[.!?;:]["')\]]*$""")
@@ -53,6 +55,10 @@ class ThoughtRules:
     probability: float = 0.5
     answer_stops: tuple[str, ...] = ()
     thought_stops: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if "" in self.answer_stops + self.thought_stops:
+            raise ConfigError("stop_strings or thought_stop has an empty text, which would end everything; remove it")
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,7 @@ class RowState:
 
     Attributes:
         decode: ids -> text, without special tokens.
-        piece: the text of one token; `decode` of one id, cached.
+        piece: the text that one token adds to what stands before it.
         uniforms: source of the coin flips at breaks.
     """
 
@@ -304,7 +310,9 @@ class RowState:
 
     def _stop_at(self, ids: list[int], proposed: int, stops: tuple[str, ...]) -> str | None:
         """Return the text before the first stop that `proposed` completes, None when it completes none."""
-        if not stops or not any(stop[-1] in self.piece(proposed) for stop in stops):
+        piece = self.piece(proposed)
+        # A character beyond ASCII may be several tokens, none of which shows it by itself.
+        if not any(stop[-1] in piece or not stop[-1].isascii() for stop in stops):
             return None
         text = self.decode([*ids, proposed])
         places = [place for stop in stops if (place := text.find(stop)) >= 0]

@@ -1,5 +1,6 @@
 """From a question to prompt ids: chat template or plain template, cue, and no way for a question to open a thought."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,10 +78,16 @@ class Prompting:
         text = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text)
 
+    def piece(self, token: int) -> str:
+        """Return the text that one token adds to a text; by itself, some tokenizers decode it without its space."""
+        before = self.encode("a")
+        return self.decode([*before, token])[len(self.decode(before)) :]
+
     def escape(self, text: str) -> str:
         """Break up thought tokens that stand literally in a text, so that they are read as ordinary characters."""
         for token in (self.start_token, self.end_token):
-            text = text.replace(token, f"{token[:1]} {token[1:]}")
+            # Between the characters, so that occurrences which share some are found too.
+            text = re.sub(f"(?<={re.escape(token[:1])})(?={re.escape(token[1:])})", " ", text)
         return text
 
     def prompt_text(self, question: Question) -> str:
@@ -95,7 +102,7 @@ class Prompting:
         """Return the prompt's ids.
 
         Raises:
-            QuestionError: when a thought token would come out of the question's text all the same.
+            QuestionError: when a thought token would come out all the same, of the question's text or the template.
         """
         text = self.prompt_text(question)
         ids = self._tokenize(text, add_special_tokens=self.template is not None)
@@ -103,7 +110,8 @@ class Prompting:
             ids.pop()
         if set(ids) & set(self.thought_token_ids):
             raise QuestionError(
-                f"question {question.id} contains a thought token that cannot be escaped; remove it from the prompt"
+                f"the prompt of question {question.id} contains a thought token that cannot be escaped; remove it from "
+                "the question, or choose other thought tokens if the model's chat template writes it"
             )
         return tuple(ids)
 

@@ -7,7 +7,7 @@ number of the row's own stream. This is the simple path, the reference that fast
 
 import gc
 import inspect
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -95,12 +95,14 @@ def choose_tokens(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, decoding: D
     """
     if decoding.temperature == 0:
         return logits_BV.argmax(dim=-1)
-    scaled_BK, ids_BK = logits_BV / decoding.temperature, None
+    logits_BK, ids_BK = logits_BV, None
     if decoding.top_k or decoding.top_p < 1:
         count = min(decoding.top_k or logits_BV.shape[-1], logits_BV.shape[-1])
-        scaled_BK, ids_BK = scaled_BK.topk(count, dim=-1)
-    # float64: in float32 the running sum over a large vocabulary drifts and its end misses 1.
-    probabilities_BK = scaled_BK.softmax(dim=-1, dtype=torch.float64)
+        logits_BK, ids_BK = logits_BV.topk(count, dim=-1)
+    # float64: in float32 the running sum over a large vocabulary drifts and its end misses 1. Below the largest
+    # logit, because a small temperature would turn that logit itself into infinity.
+    below_BK = (logits_BK - logits_BK.amax(dim=-1, keepdim=True)).double()
+    probabilities_BK = (below_BK / decoding.temperature).softmax(dim=-1)
     if decoding.top_p < 1:
         before_BK = probabilities_BK.cumsum(dim=-1) - probabilities_BK
         probabilities_BK = probabilities_BK.masked_fill(before_BK >= decoding.top_p, 0)
@@ -121,7 +123,6 @@ class TransformersSampler:
         rules: what holds for every row.
         decoding: how tokens are chosen.
         context_length: most tokens the model takes, None when unlimited.
-        on_tokens: told the number of tokens sampled so far in this call, after every step.
     """
 
     def __init__(
@@ -131,15 +132,13 @@ class TransformersSampler:
         rules: ThoughtRules,
         decoding: Decoding,
         context_length: int | None = None,
-        on_tokens: Callable[[int], None] | None = None,
     ) -> None:
         self._model = model
         self._prompting = prompting
         self._rules = rules
         self._decoding = decoding
         self._context_length = context_length
-        self._on_tokens = on_tokens
-        self._piece = lru_cache(maxsize=None)(lambda token: prompting.decode([token]))
+        self._piece = lru_cache(maxsize=None)(prompting.piece)
         self._accepts = frozenset(inspect.signature(model.forward).parameters)
         self.backed_off_to: int | None = None
 
@@ -206,8 +205,6 @@ class TransformersSampler:
             self._ban(logits, rows)
             proposed = choose_tokens(logits, numbers_B.to(logits.device), self._decoding).tolist()
             fed = [self._feed(row, token) for row, token in zip(rows, proposed, strict=True)]
-            if self._on_tokens is not None:
-                self._on_tokens(sum(row.sampled_tokens for row in rows))
         logits_BV.close()
         return [self._outcome(row) for row in rows]
 
@@ -248,8 +245,10 @@ class TransformersSampler:
         # transformers 5.24 gave it its new name; models that bring code of their own keep the old one.
         called = "cache" if "cache" in self._accepts else "past_key_values"
         cache = None
+        last = None if self._context_length is None else self._context_length - 1
         while True:
-            positions_BT = (mask_BT.cumsum(dim=-1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
+            # A finished row waits for the others: its positions must not run past those that the model has.
+            positions_BT = (mask_BT.cumsum(dim=-1) - 1).clamp(min=0, max=last)[:, -ids_BT.shape[1] :]
             # Some architectures have no positions to give (ALiBi) or always return every position's logits.
             optional = {"position_ids": positions_BT, "logits_to_keep": 1, called: cache}
             output = self._model(

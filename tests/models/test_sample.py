@@ -1,236 +1,210 @@
-"""Sampling: rows of a batch are strangers to each other, caps and scripts hold, lack of memory costs only time."""
+"""Sampling: a row is a stranger to its batch, lack of memory costs only time, what cannot fit is refused at once."""
 
-import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import KINDS
-from tiny_extended import END, START, in_memory
+from tiny import KINDS, tiny_champion, tiny_tokenizer
+from tiny_extended import END, START, edit_json, extended_at
+from tiny_sampling import (
+    CONTEXT,
+    CUE_IDS,
+    END_ID,
+    EOS_ID,
+    GREEDY,
+    PROMPT_IDS,
+    RANDOM,
+    START_ID,
+    extended,
+    hooked,
+    ids,
+    prompting,
+    request,
+    rules,
+    sampler,
+    scripts,
+    steered,
+)
 
-from agent_forge.config import build_config
+from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import QuestionError
-from agent_forge.models.extend import extend
-from agent_forge.models.prompting import Prompting
-from agent_forge.models.sample import Decoding, Request, TransformersSampler, choose_tokens, plan_batches
-from agent_forge.thoughts import (
-    ThoughtRules,
-    direct_script,
-    elicited_script,
-    free_script,
-    pause_script,
-    swapped_script,
+from agent_forge.models.extend import save_extended
+from agent_forge.models.sample import Decoding, TransformersSampler, plan_batches
+from agent_forge.stages.context import StageContext
+from agent_forge.stages.rows import open_bench
+from agent_forge.thoughts import direct_script
+
+SCRIPTS = tuple(scripts())
+LONG = "The quick brown fox jumps over the lazy dog. "
+PROMPTS = tuple(ids(text) for text in ("7", "what is 3 + 4?\n", "Question: ", LONG, LONG + "0123"))
+# Every script after every prompt: rows of different lengths that stop at different steps.
+ROWS = tuple(
+    request(script, prompt, seed)
+    for seed, (prompt, script) in enumerate((prompt, script) for prompt in PROMPTS for script in scripts().values())
 )
 
-PROMPTS = (
-    "Question: what is 3 + 4?\n",
-    "fox\n",
-    "The quick brown fox jumps over the lazy dog. Question: what is 9 + 4?\n",
-    "0123456789 7\n",
-    "dog",
-)
-GREEDY, HOT = Decoding(0.0), Decoding(1.0)
 
-
-class Bench:
-    """One extended tiny model with everything to sample it; `rules` may be changed per test."""
-
-    def __init__(self, kind: str = "llama", **rules) -> None:
-        extended = extend(in_memory(kind), START, END)
-        config = build_config({"model_path": "m", "output_path": "o", "thought_prompt": "Hm:", "answer_cue": "Answer:"})
-        self.model = extended.model.eval()
-        self.prompting = Prompting.of(config, extended.tokenizer)
-        self.rules = ThoughtRules(
-            start_id=extended.ids.start,
-            end_id=extended.ids.end,
-            eos_ids=frozenset({extended.tokenizer.eos_token_id}),
-            **({"max_thought_length": 6, "max_answer_tokens": 8} | rules),
-        )
-        cue = self.prompting.cue_ids
-        self.scripts = {
-            "direct": direct_script(cue),
-            "elicited": elicited_script(self.rules, self.prompting.elicit_ids, cue),
-            "pause": pause_script(self.rules, self.prompting.encode(".")[0], 4, cue),
-            "free": free_script(cue),
-            "swapped": swapped_script(self.rules, self.prompting.encode("3+4"), cue),
-        }
-
-    def requests(self, name: str = "elicited", count: int = len(PROMPTS)) -> list[Request]:
-        prompts = [self.prompting.encode(PROMPTS[n % len(PROMPTS)]) for n in range(count)]
-        return [Request(prompt, self.scripts[name], seed) for seed, prompt in enumerate(prompts)]
-
-    def sampler(self, decoding: Decoding = HOT, model=None, context: int | None = None) -> TransformersSampler:
-        return TransformersSampler(model or self.model, self.prompting, self.rules, decoding, context)
-
-
-@pytest.fixture(scope="module")
-def bench() -> Bench:
-    return Bench()
+def written_one_by_one(kind: str, prompt_ids, count: int) -> str:
+    """Greedy decoding as a definition: no batch, no padding, no cache."""
+    model, written = extended(kind).model, []
+    for _ in range(count):
+        with torch.no_grad():
+            logits_V = model(torch.tensor([[*prompt_ids, *written]]), use_cache=False).logits[0, -1]
+        logits_V[[START_ID, END_ID]] = -torch.inf
+        written.append(int(logits_V.argmax()))
+    return prompting().decode(written)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_greedy_rows_are_the_same_alone_and_in_a_padded_batch(kind):
-    bench = Bench(kind)
-    requests = bench.requests("elicited") + bench.requests("direct")
-    together = bench.sampler(GREEDY).sample(requests, len(requests))
-    assert together == [bench.sampler(GREEDY).sample([request], 1)[0] for request in requests]
-    assert len({row.completion for row in together}) > 1
+def test_greedy_decoding_writes_what_the_model_says_one_token_at_a_time(kind):
+    script = direct_script(CUE_IDS)
+    rows = sampler(kind, eos_ids=frozenset()).sample([request(script, prompt) for prompt in PROMPTS], len(PROMPTS))
+    expected = [written_one_by_one(kind, (*prompt, *CUE_IDS), rules().max_answer_tokens) for prompt in PROMPTS]
+    assert [row.completion for row in rows] == expected
 
 
-@pytest.mark.parametrize("name", ["direct", "elicited", "pause", "free", "swapped"])
-def test_a_row_does_not_depend_on_the_batch_it_is_in(bench, name):
-    requests = bench.requests(name, 10)
-    whole = bench.sampler().sample(requests, 10)
-    for size in (1, 3, 7):
-        assert bench.sampler().sample(requests, size) == whole
-    assert bench.sampler().sample(requests[::-1], 4) == whole[::-1]
-    assert bench.sampler().sample(requests[2:5], 3) == whole[2:5]
+@pytest.mark.parametrize("decoding", [GREEDY, RANDOM, Decoding(0.8, top_p=0.9, top_k=20)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_is_sampled_alike_alone_and_among_others(kind, decoding):
+    alone = sampler(kind, decoding).sample(ROWS, 1)
+    assert sampler(kind, decoding).sample(ROWS, len(ROWS)) == alone
+    assert sampler(kind, decoding).sample(ROWS[::-1], 4) == alone[::-1]
 
 
-def test_the_seed_makes_the_sample(bench):
-    (request,) = bench.requests(count=1)
-    reseeded = [dataclasses.replace(request, seed=seed) for seed in range(6)]
-    rows = bench.sampler().sample(reseeded, 6)
-    assert len({row.text for row in rows}) > 1
-    assert rows == bench.sampler().sample(reseeded, 6)
+@settings(max_examples=15, deadline=None)
+@given(chosen=st.lists(st.integers(0, len(ROWS) - 1), max_size=8), batch_size=st.integers(1, 9))
+def test_batch_size_composition_and_order_do_not_matter(chosen, batch_size):
+    every = sampler(decoding=RANDOM).sample(ROWS, len(ROWS))
+    assert sampler(decoding=RANDOM).sample([ROWS[k] for k in chosen], batch_size) == [every[k] for k in chosen]
 
 
-def test_the_global_generator_is_neither_used_nor_moved(bench):
-    torch.manual_seed(1)
-    state = torch.get_rng_state()
-    first = bench.sampler().sample(bench.requests(), 5)
-    assert torch.equal(torch.get_rng_state(), state)
-    torch.manual_seed(2)
-    assert bench.sampler().sample(bench.requests(), 5) == first
+def test_other_seeds_give_other_samples_unless_decoding_is_greedy():
+    rows = [request(scripts()["elicited"], seed=seed) for seed in (0, 1, 2**16, 2**47, 2**48 - 1)]
+    assert len({row.text for row in sampler(decoding=RANDOM).sample(rows, 5)}) == len(rows)
+    assert len({row.text for row in sampler().sample(rows, 5)}) == 1
 
 
-def test_every_arm_has_the_same_cap_on_answer_tokens():
-    # Nothing ends by itself: without an end of sequence the cap decides.
-    bench = Bench(max_thoughts=1)
-    bench.rules = dataclasses.replace(bench.rules, eos_ids=frozenset())
-    for name in ("direct", "elicited", "pause"):
-        for row in bench.sampler().sample(bench.requests(name), 5):
-            thoughts = row.tokens - bench.rules.max_answer_tokens
-            assert row.truncated and 0 <= thoughts <= bench.rules.max_thought_length + 1
+def test_global_generators_are_neither_asked_nor_moved():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first = sampler(decoding=RANDOM).sample(ROWS, 8)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(4)
+    assert sampler(decoding=RANDOM).sample(ROWS, 8) == first
 
 
-def test_a_thought_is_closed_at_its_cap_and_called_malformed():
-    bench = Bench()
-    bench.rules = dataclasses.replace(bench.rules, eos_ids=frozenset(), max_thought_length=3)
-    rows = bench.sampler(GREEDY).sample(bench.requests("elicited"), 5)
-    closed = [row for row in rows if row.text.count(END) == 1 and not row.well_formed]
-    assert closed and all(row.thought_tokens == len(bench.prompting.elicit_ids) + 3 for row in closed)
+def test_no_requests_no_samples():
+    assert sampler().sample([], 4) == []
 
 
-def test_forced_text_is_in_neither_completion_nor_thought(bench):
-    for row in bench.sampler().sample(bench.requests("elicited", 10), 10):
-        assert "Answer:" not in row.completion and "Hm:" not in row.thought
-        assert row.text.startswith(START) and f"{END}Answer:" in row.text and "Hm:" not in row.text
-    for row in bench.sampler().sample(bench.requests("pause"), 5):
-        assert (row.thought, row.thought_tokens) == ("", 4)
+def test_a_tokenizer_without_a_padding_token_will_do():
+    unpadded = tiny_tokenizer(pad=False)
+    unpadded.add_tokens([START, END], special_tokens=True)
+    assert unpadded.pad_token_id is None
+    own = TransformersSampler(extended().model, replace(prompting(), tokenizer=unpadded), rules(), RANDOM)
+    assert own.sample(ROWS, 8) == sampler(decoding=RANDOM).sample(ROWS, 8)
 
 
-def test_thought_tokens_are_never_sampled_where_no_thought_may_open(bench):
-    with torch.no_grad():
-        # A model that would say nothing but its thought tokens, were it allowed to.
-        eager = Bench()
-        output = eager.model.get_output_embeddings()
-        hidden = output.weight[eager.rules.start_id].clone()
-        output.weight[[eager.rules.start_id, eager.rules.end_id]] = hidden * 0 + 50 * hidden.sign()
-    for name in ("direct", "pause", "swapped"):
-        for row in eager.sampler().sample(eager.requests(name), 5):
-            assert START not in row.completion and END not in row.completion and row.well_formed
+@pytest.mark.parametrize(("named", "expected"), [(None, set()), (5, {5}), ([5, 7], {5, 7})])
+def test_a_bench_knows_every_end_token_that_the_model_names(tmp_path, named, expected):
+    champion = tiny_champion(tmp_path / "champion")
+    edit_json(champion / "generation_config.json", eos_token_id=named)
+    save_extended(extended_at(champion), tmp_path / "extended")
+    config = QuietSTaRConfig(model_path="m", output_path="o", max_thought_length=8, max_answer_tokens=8)
+    bench = open_bench(StageContext(config, {}, {}, {}, tmp_path), tmp_path / "extended")
+    assert bench.rules.eos_ids == expected | {EOS_ID}
 
 
-def test_a_stop_text_ends_the_answer_and_is_dropped():
-    bench = Bench(max_answer_tokens=40)
-    (request,) = bench.requests("direct", 1)
-    free = bench.sampler().sample([request], 1)[0].completion
-    stop = free[len(free) // 2 :][:2]
-    bench.rules = dataclasses.replace(bench.rules, answer_stops=(stop,))
-    stopped = bench.sampler().sample([request], 1)[0]
-    assert stopped.completion == free[: free.index(stop)] and not stopped.truncated
+@contextmanager
+def memory_for(cells: int) -> Iterator[list[int]]:
+    """Let the model run out of memory at a cache of more than `cells` rows x tokens; yield the rows of every pass."""
+    passes: list[int] = []
+
+    def fill(input_ids, mask, _):
+        if mask.numel() > cells:
+            raise torch.OutOfMemoryError("no memory")
+        passes.append(len(input_ids))
+
+    with hooked(extended().model, fill):
+        yield passes
 
 
-class Cramped:
-    """A model on a device that holds so many rows."""
-
-    def __init__(self, model, rows: int) -> None:
-        self.model, self.rows, self.device, self.sizes = model, rows, model.device, []
-        self.forward = model.forward
-
-    def __call__(self, **inputs):
-        self.sizes.append(len(inputs["input_ids"]))
-        if self.sizes[-1] > self.rows:
-            raise torch.OutOfMemoryError("no room")
-        return self.model(**inputs)
+@pytest.mark.parametrize(("cells", "at_most"), [(10**6, None), (160, 4), (120, 2), (40, 1)])
+def test_a_batch_that_memory_does_not_hold_is_halved_until_it_does(cells, at_most):
+    rows = [request(scripts()["elicited"], seed=seed) for seed in range(7)]
+    expected = sampler(decoding=RANDOM).sample(rows, 7)
+    own = sampler(decoding=RANDOM)
+    with memory_for(cells):
+        assert own.sample(rows, 7) == expected
+    assert own.backed_off_to == at_most
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3])
-def test_memory_that_runs_out_halves_the_batch_and_changes_no_row(bench, rows):
-    requests = bench.requests(count=8)
-    cramped = Cramped(bench.model, rows)
-    sampler = bench.sampler(model=cramped)
-    assert sampler.sample(requests, 8) == bench.sampler().sample(requests, 8)
-    assert sampler.backed_off_to is not None and sampler.backed_off_to <= max(rows, 1)
-    assert bench.sampler().backed_off_to is None
+def test_memory_may_run_out_in_the_middle_of_an_answer():
+    rows = [request(scripts()["direct"], seed=seed) for seed in range(4)]
+    prefill = 4 * rows[0].length
+    own = sampler()
+    with memory_for(prefill + 8) as passes:
+        assert own.sample(rows, 4) == sampler().sample(rows[:1], 1) * 4
+    assert passes[:2] == [4, 4] and own.backed_off_to == 2
 
 
-def test_one_row_that_does_not_fit_is_the_device_s_own_error(bench):
-    with pytest.raises(torch.OutOfMemoryError):
-        bench.sampler(model=Cramped(bench.model, 0)).sample(bench.requests(), 5)
+def test_a_single_row_that_memory_does_not_hold_is_an_error():
+    with memory_for(len(PROMPT_IDS)), pytest.raises(torch.OutOfMemoryError):
+        sampler().sample([request(scripts()["direct"])] * 3, 3)
 
 
-def test_what_exceeds_the_context_is_refused_before_anything_is_sampled(bench):
-    with pytest.raises(QuestionError, match="lower max_thought_length or max_answer_tokens"):
-        bench.sampler(context=30, model=Cramped(bench.model, 0)).sample(bench.requests(), 5)
+def longest_prompt(script: str) -> tuple[int, ...]:
+    """Return the longest prompt that is let in before a script."""
+    for length in range(CONTEXT, 0, -1):
+        prompt = (PROMPT_IDS * CONTEXT)[:length]
+        try:
+            sampler().check_fits([request(scripts()[script], prompt)])
+        except QuestionError:
+            continue
+        return prompt
+    raise AssertionError(f"no prompt fits before {script}")
 
 
-@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 9))
-def test_batches_hold_every_row_once_longest_first(lengths, size):
-    requests = [Request((1,) * length, direct_script(()), 0) for length in lengths]
-    batches = plan_batches(requests, size)
-    flat = [row for batch in batches for row in batch]
-    assert sorted(flat) == list(range(len(lengths))) and all(len(batch) <= size for batch in batches)
-    assert [lengths[row] for row in flat] == sorted(lengths, reverse=True)
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_are_let_in_have_room_even_when_they_wait_for_others(kind, script):
+    rows = [request(scripts()[script], longest_prompt(script)), request(scripts()["elicited"], ids("7"))]
+    own = sampler(kind, eos_ids=frozenset())
+    assert own.sample(rows, 2) == own.sample(rows, 1)
 
 
-LOGITS = st.lists(st.floats(-8, 8), min_size=2, max_size=12)
+def test_a_row_that_cannot_fit_is_refused_in_one_line_before_anything_runs():
+    room = rules().max_answer_tokens + len(CUE_IDS)
+    fits, too_long = ((PROMPT_IDS * 20)[: CONTEXT - room + extra] for extra in (0, 1))
+    with memory_for(10**6) as passes, pytest.raises(QuestionError) as caught:
+        sampler().sample([request(scripts()["direct"]), request(scripts()["direct"], too_long)], 1)
+    assert not passes
+    message = str(caught.value)
+    assert "\n" not in message and f"up to {CONTEXT + 1} tokens" in message and f"takes {CONTEXT}" in message
+    sampler().check_fits([request(scripts()["direct"], fits)])
+    sampler(context=None).check_fits([request(scripts()["direct"], too_long)])
 
 
-@settings(deadline=None)
-@given(LOGITS, st.floats(0, 1, exclude_max=True), st.floats(0.1, 3), st.integers(0, 6), st.floats(0.05, 1), st.data())
-def test_a_chosen_token_is_allowed_and_within_top_k_and_the_nucleus(logits, uniform, temperature, top_k, top_p, data):
-    banned = data.draw(st.sets(st.integers(0, len(logits) - 1), max_size=len(logits) - 1))
-    row = torch.tensor([logits])
-    row[0, list(banned)] = -torch.inf
-    chosen = int(choose_tokens(row.clone(), torch.tensor([uniform]), Decoding(temperature, top_p, top_k)))
-    assert chosen not in banned
-    order = sorted((value for index, value in enumerate(row[0].tolist()) if index not in banned), reverse=True)
-    if top_k:
-        assert row[0, chosen] >= order[min(top_k, len(order)) - 1]
-    weights = np.exp((np.array(order) - order[0]) / temperature)
-    weights = weights[: top_k or None] / weights[: top_k or None].sum()
-    before = weights[np.array(order[: len(weights)]) > float(row[0, chosen]) + 1e-9].sum()
-    assert before <= top_p + 1e-6
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_whatever_a_script_can_take_is_reckoned_with(script):
+    thought = {"elicited": ids("9" * 6), "free": (START_ID, *ids("9" * 6))}.get(script, ())
+    with steered(extended().model, [*thought, *ids("9")]) as fed:
+        sampler().sample([request(scripts()[script])], 1)
+    with pytest.raises(QuestionError):
+        sampler(context=len(fed) - 1).check_fits([request(scripts()[script])])
 
 
-def test_tokens_come_as_often_as_the_distribution_says():
-    logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]])
-    uniforms = (torch.arange(4000) + 0.5) / 4000
-    chosen = choose_tokens(logits.expand(4000, 4), uniforms, Decoding(0.7))
-    wanted = (logits[0] / 0.7).softmax(-1)
-    shares = torch.bincount(chosen, minlength=4) / 4000
-    assert torch.allclose(shares, wanted, atol=1e-3)
-
-
-def test_greedy_takes_the_likeliest_and_a_model_may_name_several_ends():
-    assert choose_tokens(torch.tensor([[0.1, 3.0, 2.9]]), torch.tensor([0.999]), GREEDY).tolist() == [1]
-    bench = Bench(max_answer_tokens=30)
-    (request,) = bench.requests("direct", 1)
-    first = bench.prompting.encode(bench.sampler(GREEDY).sample([request], 1)[0].completion)[0]
-    bench.rules = dataclasses.replace(bench.rules, eos_ids=bench.rules.eos_ids | {first})
-    ended = bench.sampler(GREEDY).sample([request], 1)[0]
-    assert (ended.completion, ended.truncated, ended.tokens) == ("", False, 1)
+@given(st.lists(st.integers(1, 30), max_size=40), st.integers(1, 9))
+def test_batches_hold_every_row_once_longest_first_in_an_order_of_their_own(lengths, batch_size):
+    rows = [request(scripts()["direct"], (7,) * length) for length in lengths]
+    batches = plan_batches(rows, batch_size)
+    order = [row for batch in batches for row in batch]
+    assert sorted(order) == list(range(len(rows)))
+    assert all(len(batch) == batch_size for batch in batches[:-1]) and all(1 <= len(b) <= batch_size for b in batches)
+    planned = [lengths[row] for row in order]
+    assert planned == sorted(lengths, reverse=True)
+    assert order == [row for batch in plan_batches(rows, 1) for row in batch]
