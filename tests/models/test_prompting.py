@@ -1,21 +1,57 @@
 """Prompts: no question can open or close a thought, and everything else of it arrives as it is."""
 
+from functools import cache
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_tokenizer
+from tiny import CORPUS, EOS, PAD, tiny_tokenizer
 from tiny_extended import END, START
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
 
 from agent_forge.config import build_config
 from agent_forge.errors import QuestionError
 from agent_forge.models.prompting import PLAIN_CUE, Prompting
 from agent_forge.models.vocabulary import add_thought_tokens
 from agent_forge.records import Question
+from agent_forge.thoughts import is_break
+
+BOS = "<|bos|>"
+
+
+def resolved(tokenizer, **fields) -> Prompting:
+    return Prompting.of(build_config({"model_path": "m", "output_path": "o", **fields}), tokenizer)
 
 
 def prompting(chat: bool = False, **fields) -> Prompting:
     tokenizer, _, _ = add_thought_tokens(tiny_tokenizer(chat_template=chat), START, END)
-    return Prompting.of(build_config({"model_path": "m", "output_path": "o", **fields}), tokenizer)
+    return resolved(tokenizer, **fields)
+
+
+def marking(template: str, chat_template: str | None = None, **fields) -> Prompting:
+    """Return prompting with a tokenizer that puts markers around a text, as `template` says."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"bos_token": BOS})
+    tokenizer, _, _ = add_thought_tokens(tokenizer, START, END)
+    markers = [(token, tokenizer.convert_tokens_to_ids(token)) for token in (BOS, EOS)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(template, special_tokens=markers)
+    tokenizer.chat_template = chat_template
+    return resolved(tokenizer, **fields)
+
+
+@cache
+def spaced() -> Prompting:
+    """Return prompting with a tokenizer whose words carry their space as a mark that a lone token loses."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=120, special_tokens=[EOS, PAD], show_progress=False)
+    tokenizer.train_from_iterator([line * 20 for line in CORPUS], trainer)
+    extended, _, _ = add_thought_tokens(
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=PAD), START, END
+    )
+    return resolved(extended)
 
 
 def question(prompt: str) -> Question:
@@ -23,84 +59,184 @@ def question(prompt: str) -> Question:
 
 
 PLAIN, CHAT = prompting(), prompting(chat=True)
-PIECES = (START, END, START[:9], START[9:], END[:5], "<|", "|>", " ", "\n", "3 + 4?", "{{ 7 * 7 }}", "{prompt}", "é文")
-TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), min_size=1, max_size=12).map("".join)
+MARKED = marking(f"{BOS} $A {EOS}")
+EVERY = {"plain": PLAIN, "chat": CHAT, "marked": MARKED, "spaced": spaced()}
+PIECES = (START, END, START[:9], START[9:], END[:5], "<|", "|>", "<", ">", " ", "\n", "3 + 4?", "{{ 7 * 7 }}", "é文")
+TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), min_size=1, max_size=12).map("".join).filter(bool)
+HOSTILE = (
+    START,
+    END,
+    f"{START}{END}",
+    f"{START * 3}",
+    f"a {START}7{END} b",
+    f" {START}\n",
+    "<|startof<|startofthought|>thought|>",
+    "<|startof<|endofthought|>thought|>",
+    "<|startofthought<|endofthought|>|>",
+    "<<|startofthought|>|startofthought|>",
+)
 
 
 @settings(deadline=None)
-@given(TEXTS.filter(str.strip), st.sampled_from([PLAIN, CHAT]))
-def test_no_question_yields_a_thought_token(text, used):
-    try:
-        ids = used.prompt_ids(question(text))
-    except QuestionError as refused:
-        assert "thought token" in str(refused)
-        return
+@given(TEXTS, st.sampled_from(sorted(EVERY)))
+def test_no_question_yields_a_thought_token_and_none_is_refused_for_it(text, name):
+    used = EVERY[name]
+    assert not set(used.prompt_ids(question(text))) & set(used.thought_token_ids)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("text", HOSTILE)
+def test_tokens_typed_by_a_user_are_ordinary_characters(name, text):
+    used = EVERY[name]
+    ids = used.prompt_ids(question(text))
     assert not set(ids) & set(used.thought_token_ids)
+    assert set(used.tokenizer.encode(text, add_special_tokens=False)) & set(used.thought_token_ids)
 
 
-@pytest.mark.parametrize("used", [PLAIN, CHAT], ids=["plain", "chat"])
+@given(TEXTS)
+def test_escaping_adds_spaces_inside_thought_tokens_and_nothing_else(text):
+    escaped = PLAIN.escape(text)
+    assert START not in escaped and END not in escaped
+    assert escaped.replace("< |startofthought|>", START).replace("< |endofthought|>", END) == text or "< |" in text
+    assert escaped.replace(" ", "") == text.replace(" ", "")
+    assert PLAIN.escape(escaped) == escaped
+    assert (escaped == text) == (START not in text and END not in text)
+
+
+@given(st.lists(st.sampled_from(["$a$", "$b$", "$", "a", "b", " ", "\\"]), max_size=9).map("".join))
+def test_thought_tokens_that_share_characters_are_escaped_too(text):
+    escaped = prompting(start_thought_token="$a$", end_thought_token="$b$").escape(text)
+    assert "$a$" not in escaped and "$b$" not in escaped
+    assert escaped.replace(" ", "") == text.replace(" ", "")
+
+
+def lowercasing() -> Prompting:
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    tokens = [AddedToken(token, special=True, normalized=True) for token in (START, END)]
+    tokenizer.add_tokens(tokens, special_tokens=True)
+    return resolved(tokenizer)
+
+
+def chatting(template: str) -> Prompting:
+    used = prompting(chat=True)
+    used.tokenizer.chat_template = template
+    return used
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("used", "text"),
     [
-        START,
-        f"{START}{END}",
-        f"a {START}7{END} b",
-        "<|startof<|startofthought|>thought|>",
-        "<|startofthought<|endofthought|>|>",
-        f"{START}\n",
+        (lowercasing(), START.upper()),
+        (chatting("{{ messages[0]['content'] | replace(' ', '') }}"), START),
+        (chatting("<|startof{{ messages[0]['content'] }}"), "thought|>"),
+        (chatting("{{ messages[0]['content'] }}" + START), "3 + 4?"),
     ],
+    ids=["tokenizer lowercases", "template drops spaces", "template holds a half", "template holds it"],
 )
-def test_tokens_typed_by_a_user_are_escaped_or_refused(used, text):
-    try:
-        ids = used.prompt_ids(question(text))
-    except QuestionError:
-        return
-    assert not set(ids) & set(used.thought_token_ids) and "thought" in used.decode(ids)
+def test_a_thought_token_that_comes_out_all_the_same_is_refused_in_one_line(used, text):
+    with pytest.raises(QuestionError, match="question q contains a thought token") as refused:
+        used.prompt_ids(question(text))
+    assert "\n" not in str(refused.value)
+    used.template or used.tokenizer.chat_template
 
 
 @given(st.text(max_size=40))
 def test_other_text_is_left_alone(text):
     if START not in text and END not in text:
         assert PLAIN.escape(text) == text
-        assert PLAIN.decode(PLAIN.encode(text)) == text
+    if EOS not in text and PAD not in text:
+        assert PLAIN.decode(PLAIN.encode(PLAIN.escape(text))) == PLAIN.escape(text)
 
 
-def test_a_question_is_not_read_as_a_template():
-    asked = question("{{ 7 * 7 }} {% raw %} {prompt}")
-    for used in (PLAIN, CHAT):
-        assert "{{ 7 * 7 }} {% raw %} {prompt}" in used.prompt_text(asked)
+def test_decoding_leaves_special_tokens_out_and_spaces_as_they_are():
+    assert PLAIN.decode(PLAIN.encode(f"{START} a , b .{END} {EOS}")) == " a , b . "
+    assert PLAIN.encode("") == () and PLAIN.decode(()) == ""
 
 
-def test_auto_follows_the_chat_template():
-    assert PLAIN.prompt_text(question("3?")) == "Question: 3?\n" and PLAIN.cue == PLAIN_CUE
-    assert CHAT.prompt_text(question("3?")) == "<user>3?\n<assistant>" and CHAT.cue == ""
-    own = prompting(chat=True, prompt_template="Q: {prompt}\n", answer_cue="A:")
-    assert own.prompt_text(question("3?")) == "Q: 3?\n" and own.cue == "A:" and own.answer_stops == ()
-    assert PLAIN.answer_stops == ("\nQuestion:",)
+@given(st.lists(st.sampled_from(["what", "fox", "3", "jumps", "quick.", "x"]), min_size=1).map(" ".join))
+def test_the_pieces_of_a_text_make_it_up_whether_or_not_a_tokenizer_hides_spaces(text):
+    for used in (PLAIN, spaced()):
+        assert "".join(used.piece(token) for token in used.encode(text)).removeprefix(" ") == text
 
 
-def test_an_end_that_the_tokenizer_adds_is_taken_off():
-    used = prompting()
-    plain = used.prompt_ids(question("3?"))
-    ending = used.tokenizer
-    original = type(ending).__call__
+def test_a_sentence_is_seen_to_begin_where_tokens_hide_their_space():
+    first = spaced().encode("3. what")[-1:]
+    assert spaced().decode(first) == "what"
+    assert is_break("3.", spaced().piece(first[0]))
 
-    class Ending(type(ending)):
-        def __call__(self, text, add_special_tokens=True, **options):
-            encoded = original(self, text, add_special_tokens=add_special_tokens, **options)
-            if add_special_tokens:
-                encoded["input_ids"] = [*encoded["input_ids"], self.eos_token_id]
-            return encoded
 
-    ending.__class__ = Ending
-    assert used.prompt_ids(question("3?")) == plain
-    assert used.decode(used.encode("3?")) == "3?"
+JINJA = "{{ 7 * 7 }} {% raw %} {% for x in y %} {# no #} {prompt} {0} %s"
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_question_is_not_read_as_a_template(name):
+    assert JINJA in EVERY[name].prompt_text(question(JINJA))
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_a_template_holds_the_escaped_question_and_nothing_else_of_it(text):
+    escaped = PLAIN.escape(text)
+    assert PLAIN.prompt_text(question(text)) == f"Question: {escaped}\n"
+    assert CHAT.prompt_text(question(text)) == f"<user>{escaped}\n<assistant>"
+
+
+@pytest.mark.parametrize(
+    ("chat", "fields", "text", "cue", "stops"),
+    [
+        (False, {}, "Question: 3?\n", PLAIN_CUE, ("\nQuestion:",)),
+        (True, {}, "<user>3?\n<assistant>", "", ()),
+        (False, {"answer_cue": "A:", "stop_strings": ("!",)}, "Question: 3?\n", "A:", ("!", "\nQuestion:")),
+        (True, {"answer_cue": "A:", "stop_strings": ("!",)}, "<user>3?\n<assistant>", "A:", ("!",)),
+        (False, {"prompt_template": "Q: {prompt}\n"}, "Q: 3?\n", "", ()),
+        (True, {"prompt_template": "Q: {prompt}\n", "answer_cue": "A:"}, "Q: 3?\n", "A:", ()),
+        (True, {"prompt_template": "Question: {prompt}\n"}, "Question: 3?\n", PLAIN_CUE, ("\nQuestion:",)),
+    ],
+)
+def test_auto_follows_the_chat_template_and_gives_way_to_what_is_asked_for(chat, fields, text, cue, stops):
+    used = prompting(chat, **fields)
+    assert (used.prompt_text(question("3?")), used.cue, used.answer_stops) == (text, cue, stops)
+    assert used.cue_ids == used.encode(cue)
+
+
+@pytest.mark.parametrize(
+    ("template", "first"),
+    [("$A", ()), (f"$A {EOS}", ()), (f"{BOS} $A", (BOS,)), (f"{BOS} $A {EOS}", (BOS,)), (f"{EOS} $A {EOS}", (EOS,))],
+)
+def test_a_prompt_keeps_the_marker_it_begins_with_and_loses_the_one_it_would_end_with(template, first):
+    used = marking(template)
+    begin = tuple(used.tokenizer.convert_tokens_to_ids(list(first)))
+    assert used.prompt_ids(question("3?")) == (*begin, *used.encode("Question: 3?\n"))
+    assert used.decode(used.encode("3?")) == "3?" and len(used.encode("3?")) == len(PLAIN.encode("3?"))
+
+
+def test_a_chat_template_writes_its_markers_itself_and_gets_no_others():
+    used = marking(f"{BOS} $A {EOS}", chat_template="{{ bos_token }}{{ messages[0]['content'] }}" + EOS)
+    ids = used.prompt_ids(question("3?"))
+    assert ids == used.encode(f"{BOS}3?{EOS}")
+    assert [ids.count(index) for index in used.tokenizer.convert_tokens_to_ids([BOS, EOS])] == [1, 1]
 
 
 @pytest.mark.parametrize(
     ("answer", "left"),
-    [("Answer: 7", " 7"), ("\n Answer: 7", " 7"), (" 7", " 7"), ("7 Answer: 8", "7 Answer: 8"), ("", "")],
+    [
+        ("Answer: 7", " 7"),
+        ("\n Answer: 7", " 7"),
+        ("Answer:Answer: 7", "Answer: 7"),
+        (" 7", " 7"),
+        ("7 Answer: 8", "7 Answer: 8"),
+        ("Answer", "Answer"),
+        ("", ""),
+    ],
 )
 def test_a_cue_that_the_model_writes_itself_is_dropped_once(answer, left):
     assert PLAIN.without_cue(answer) == left
     assert CHAT.without_cue(answer) == answer
+
+
+def test_a_prompt_longer_than_the_tokenizer_expects_passes_without_a_word(caplog, capfd):
+    used = prompting()
+    used.tokenizer.model_max_length = 4
+    assert len(used.prompt_ids(question("3 + 4 " * 20))) > 4
+    assert not caplog.records and not capfd.readouterr().err
