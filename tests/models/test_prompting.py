@@ -97,7 +97,7 @@ def test_tokens_typed_by_a_user_are_ordinary_characters(name, text):
 def test_escaping_adds_spaces_inside_thought_tokens_and_nothing_else(text):
     escaped = PLAIN.escape(text)
     assert START not in escaped and END not in escaped
-    assert escaped.replace("< |startofthought|>", START).replace("< |endofthought|>", END) == text or "< |" in text
+    assert escaped.replace("< |startofthought|>", START).replace("< |endofthought|>", END) == text
     assert escaped.replace(" ", "") == text.replace(" ", "")
     assert PLAIN.escape(escaped) == escaped
     assert (escaped == text) == (START not in text and END not in text)
@@ -138,7 +138,6 @@ def test_a_thought_token_that_comes_out_all_the_same_is_refused_in_one_line(used
     with pytest.raises(QuestionError, match="question q contains a thought token") as refused:
         used.prompt_ids(question(text))
     assert "\n" not in str(refused.value)
-    used.template or used.tokenizer.chat_template
 
 
 @given(st.text(max_size=40))
