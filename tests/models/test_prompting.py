@@ -201,7 +201,13 @@ def test_auto_follows_the_chat_template_and_gives_way_to_what_is_asked_for(chat,
 
 @pytest.mark.parametrize(
     ("template", "first"),
-    [("$A", ()), (f"$A {EOS}", ()), (f"{BOS} $A", (BOS,)), (f"{BOS} $A {EOS}", (BOS,)), (f"{EOS} $A {EOS}", (EOS,))],
+    [
+        ("$A", ()),
+        (f"$A {EOS}", ()),
+        (f"{BOS} $A", (BOS,)),
+        (f"{BOS} $A {EOS}", (BOS,)),
+        (f"{EOS} $A {EOS} {EOS}", (EOS,)),
+    ],
 )
 def test_a_prompt_keeps_the_marker_it_begins_with_and_loses_the_one_it_would_end_with(template, first):
     used = marking(template)

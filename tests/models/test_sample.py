@@ -152,6 +152,14 @@ def test_memory_may_run_out_in_the_middle_of_an_answer():
     assert passes[:2] == [4, 4] and own.backed_off_to == 2
 
 
+def test_the_smallest_batch_is_what_is_remembered():
+    rows = [request(scripts()["direct"], prompt) for prompt in (*[PROMPT_IDS * 8] * 4, *[PROMPT_IDS * 2] * 4)]
+    own = sampler()
+    with memory_for(70) as passes:
+        own.sample(rows, 4)
+    assert (passes[0], passes[-1], own.backed_off_to) == (1, 2, 1)
+
+
 def test_a_single_row_that_memory_does_not_hold_is_an_error():
     with memory_for(len(PROMPT_IDS)), pytest.raises(torch.OutOfMemoryError):
         sampler().sample([request(scripts()["direct"])] * 3, 3)
