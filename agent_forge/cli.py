@@ -194,8 +194,12 @@ def _run() -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"forge: {' '.join(message.split())}", file=sys.stderr)
+    print(_one_line(message), file=sys.stderr)
     return code
+
+
+def _one_line(message: str) -> str:
+    return f"forge: {' '.join(message.split())}"
 
 
 def _leave_last_words(message: str) -> None:
@@ -203,7 +207,7 @@ def _leave_last_words(message: str) -> None:
     log = Path(os.environ.get(TERMINATION_LOG, "/dev/termination-log"))
     if log.is_file():
         with contextlib.suppress(OSError):
-            log.write_text(f"forge: {' '.join(message.split())}", encoding="utf-8")
+            log.write_text(_one_line(message), encoding="utf-8")
 
 
 def _end_with_stdin() -> None:

@@ -9,7 +9,7 @@ from agent_forge.config import build_config, grouped
 from agent_forge.errors import ConfigError, InputError
 from agent_forge.records import ChampionRecord, Cost, Manifest, Receipt, RunRecord, RunResults, read_record
 from agent_forge.report.facts import RunFacts
-from agent_forge.report.gathering import gather
+from agent_forge.report.gathering import gather, title_of
 from agent_forge.report.page import render
 from agent_forge.run_directory import RECEIPT, RUN
 from agent_forge.stages.context import ARTIFACT_FILES
@@ -21,8 +21,8 @@ RESULTS = "results.json"
 SHOWN = {
     "extension": "load-and-extend",
     "questions": "prepare-questions",
-    "results": "evaluate-round",
     "gate": "significance-gate",
+    "evaluation": "significance-gate",
     "traces": "collect-traces",
     "bake_report": "bake",
     "verification": "verify",
@@ -64,7 +64,7 @@ def facts_of_run(directory: Path) -> RunFacts:
     }
     return gather(
         artifacts,
-        title=Path(run.champion.reference).name or run.champion.reference,
+        title=title_of(run.champion),
         config=_config(run),
         results=_results(directory / RESULTS, run),
         champion=run.champion,

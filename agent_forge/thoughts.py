@@ -310,6 +310,8 @@ class RowState:
 
     def _stop_at(self, ids: list[int], proposed: int, stops: tuple[str, ...]) -> str | None:
         """Return the text before the first stop that `proposed` completes, None when it completes none."""
+        if not stops:
+            return None
         piece = self.piece(proposed)
         # A character beyond ASCII may be several tokens, none of which shows it by itself.
         if not any(stop[-1] in piece or not stop[-1].isascii() for stop in stops):

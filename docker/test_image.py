@@ -24,10 +24,12 @@ MOST_BYTES = 1_600_000_000
 USER = random.Random().randint(10_000, 2_000_000_000)
 
 
+# runc starts where the host's control groups are of both versions; limits are those that a plain user may set.
+PODMAN = ("podman", "--runtime", "/usr/sbin/runc")
+
+
 def podman(*arguments: str) -> subprocess.CompletedProcess:
-    # runc starts where the host's control groups are of both versions; limits are those that a plain user may set.
-    command = ["podman", "--runtime", "/usr/sbin/runc", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run([*PODMAN, *arguments], capture_output=True, text=True, check=False)
 
 
 def container(*command: str, mount: Path | None = None, environment: dict[str, str] | None = None) -> list[str]:
@@ -79,8 +81,7 @@ def test_the_compiled_pipeline_runs_in_it(tmp_path, monkeypatch):
     root.chmod(0o777)
 
     def launch(command: list[str], environment: dict[str, str]) -> list[str]:
-        whole = container(*command, mount=root, environment=environment)
-        return ["podman", "--runtime", "/usr/sbin/runc", *whole]
+        return [*PODMAN, *container(*command, mount=root, environment=environment)]
 
     # Nothing but the image and the compiled file: every parameter has a default that runs.
     cluster = Cluster(root, launch=launch)

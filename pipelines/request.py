@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ class Request:
     parameters: dict[str, Any]
     revision: str
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Name of the pipeline's version: the compiled file's digest, so that equal files are one version."""
         return f"v-{hashlib.sha256(self.package.read_bytes()).hexdigest()[:16]}"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What makes two requests the same: version, parameters and the champion's revision."""
         content = json.dumps([self.version, self.parameters, self.revision], sort_keys=True)
@@ -40,15 +41,16 @@ class Request:
     @property
     def pipeline(self) -> str:
         """Name of the pipeline."""
-        return str(self._specification()["pipelineInfo"]["name"])
+        return str(self._specification["pipelineInfo"]["name"])
 
     def ends(self) -> dict[str, str]:
         """Return the branches that a run can end in: task of the graph -> name of the end."""
-        specification = self._specification()
+        specification = self._specification
         parts = [specification["root"], *specification["components"].values()]
         tasks = [item for part in parts for item in part.get("dag", {}).get("tasks", {}).items()]
         return {key: task["taskInfo"]["name"] for key, task in tasks if task["taskInfo"]["name"] in ENDS}
 
+    @cached_property
     def _specification(self) -> dict[str, Any]:
         first: dict[str, Any] = next(iter(yaml.safe_load_all(self.package.read_text(encoding="utf-8"))))
         return first

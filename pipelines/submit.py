@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--exit-code", action="store_true", help="with --wait: exit by verdict")
     parser.add_argument("--again", action="store_true", help="start another run even if there is one")
     parser.add_argument("--poll", type=float, default=POLL_SECONDS, help="seconds between looks at the run")
-    return run_command(lambda given: submit(given), parser, arguments, "submit")
+    return run_command(submit, parser, arguments, "submit")
 
 
 def run_command(command: Any, parser: argparse.ArgumentParser, arguments: Sequence[str], name: str) -> int:

@@ -1,5 +1,8 @@
-"""What every refusal of bad input must look like, and a run to spoil."""
+"""What every refusal of bad input must look like, a run to spoil, and a disk that fills up."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from small_bake import small_arguments
@@ -34,3 +37,14 @@ def nothing_half_written(out: Path) -> None:
 
 def mentions(line: str, words: list[str]) -> None:
     assert [word for word in words if word not in line] == [], line
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let no file grow past a size: what the system refuses then fails as on a full disk, for any user."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,13 +1,12 @@
 """Places that cannot be written to: one line on standard error, exit code 2, and nothing half-written."""
 
-import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from refusals import mentions, nothing_half_written, run_arguments
+from refusals import files_up_to, mentions, nothing_half_written, run_arguments
 from small_bake import SmallBake, forge
 
 
@@ -34,17 +33,6 @@ def mounted(place: Path, options: str) -> Iterator[bool]:
         if done.returncode == 0:
             # Weights that were loaded from it may still be mapped into memory.
             subprocess.run(["umount", "--lazy", place], check=True)
-
-
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """Let no file grow past a size: what the system refuses then fails as on a full disk, for any user."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_read_only_disk(tmp_path, refusal):

@@ -22,7 +22,7 @@ import torch
 from agent_forge.errors import ChampionError
 from agent_forge.models.load import LoadedModel
 from agent_forge.models.save import save_model
-from agent_forge.models.vocabulary import ThoughtIds, add_thought_tokens
+from agent_forge.models.vocabulary import ThoughtIds, add_thought_tokens, ending_ids
 
 # Logits of the old vocabulary may move by less than this, in float32.
 LARGEST_LOGIT_CHANGE = 1e-5
@@ -131,8 +131,7 @@ def _check_exact(loaded: LoadedModel) -> None:
 
 def _check_goes_on(model: Any, tokens: tuple[str, str], ids: ThoughtIds) -> None:
     """Refuse a thought token at which generation would stop, beside the end token that the tokenizer names."""
-    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    ends = named if isinstance(named, list | tuple) else [named]
+    ends = ending_ids(model)
     for token, index in zip(tokens, ids, strict=True):
         if index in ends:
             raise ChampionError(

@@ -20,6 +20,13 @@ class ThoughtIds(NamedTuple):
     end: int
 
 
+def ending_ids(model: Any) -> frozenset[int]:
+    """Return the ids that end a text by the model's generation settings; chat models often name several."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    several = named if isinstance(named, list | tuple) else [named]
+    return frozenset(int(index) for index in several if index is not None)
+
+
 def thought_ids(tokenizer: Any, start_token: str, end_token: str) -> ThoughtIds:
     """Return the ids of the thought tokens of an extended model's tokenizer.
 

@@ -1,6 +1,6 @@
 """From the files that stages have written to the report's facts, whoever keeps the files.
 
-    facts = gather({"gate": [Path("gate.json")], "results": cells, "questions": [Path("questions")]}, title="champion")
+    facts = gather({"gate": [Path("gate.json")], "evaluation": [Path("evaluation.jsonl")]}, title="champion")
 
 Artifacts are called as the stages call them; what is not given is not known yet.
 """
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from agent_forge.records import (
     BakeReport,
+    ChampionRecord,
     ExtensionRecord,
     GateReport,
     Manifest,
@@ -41,21 +42,25 @@ def gather(artifacts: Artifacts, **known: Any) -> RunFacts:
     Raises:
         InputError: when a record cannot be read.
     """
-    manifest = _record(Manifest, artifacts, "manifest")
     questions, splits = _questions(artifacts)
     read = {
         "extension": _record(ExtensionRecord, artifacts, "extension"),
         "splits": splits,
         "gate": _record(GateReport, artifacts, "gate"),
-        "gate_rows": _rows(artifacts, "results") or _rows(artifacts, "evaluation"),
+        "gate_rows": _rows(artifacts, "evaluation"),
         "questions": questions,
         "traces": _traces(artifacts),
         "bake": _record(BakeReport, artifacts, "bake_report"),
         "verification": _record(VerificationReport, artifacts, "verification"),
         "verify_rows": _rows(artifacts, "verification_results"),
-        "manifest": manifest,
+        "manifest": _record(Manifest, artifacts, "manifest"),
     }
     return RunFacts(**{**read, **known})
+
+
+def title_of(champion: ChampionRecord) -> str:
+    """Return what a report on a champion is headed with."""
+    return Path(champion.reference).name or champion.reference
 
 
 def _record(kind: type[R], artifacts: Artifacts, name: str) -> R | None:

@@ -127,8 +127,7 @@ class Stage:
 
     def carry_out(self, context: StageContext) -> StageOutcome:
         """Run it; the outcome carries the warnings that came up."""
-        outcome = self.run(context)
-        return outcome.model_copy(update={"warnings": (*outcome.warnings, *context.warnings)})
+        return self.run(context).model_copy(update={"warnings": tuple(context.warnings)})
 
 
 @dataclass

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agent_forge.config import WHOLE, grouped
 from agent_forge.records import ChampionRecord, read_record
-from agent_forge.report.gathering import gather
+from agent_forge.report.gathering import gather, title_of
 from agent_forge.report.page import render
 from agent_forge.stages.context import StageContext
 from agent_forge.storage.files import write_atomic
@@ -24,7 +24,7 @@ def write_report_output(context: StageContext, stage: str, made: Mapping[str, Se
     champion = read_record(ChampionRecord, context.input("champion")) if context.inputs.get("champion") else None
     facts = gather(
         {**context.inputs, **made},
-        title=Path(champion.reference).name if champion else "Comparison",
+        title=title_of(champion) if champion else "Comparison",
         champion=champion,
         config=grouped(context.config) if stage in WHOLE else {},
     )

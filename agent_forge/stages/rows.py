@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -14,6 +14,7 @@ from agent_forge.errors import ConfigError
 from agent_forge.models.load import LoadedModel, load_champion
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Decoding, Request, Sampled, TransformersSampler, plan_batches
+from agent_forge.models.vocabulary import ending_ids
 from agent_forge.records import Arm, Question, ResultRow, TaskRole
 from agent_forge.stages.context import StageContext
 from agent_forge.storage.batchlog import BatchLog
@@ -163,7 +164,7 @@ def _rules(config: QuietSTaRConfig, prompting: Prompting, loaded: LoadedModel) -
     return ThoughtRules(
         start_id=start,
         end_id=end,
-        eos_ids=_eos_ids(loaded.model, loaded.tokenizer),
+        eos_ids=ending_ids(loaded.model) | {int(loaded.tokenizer.eos_token_id)},
         max_thought_length=config.max_thought_length,
         max_answer_tokens=config.max_answer_tokens,
         max_thoughts=1 if config.thought_placement == "start" else config.max_thoughts,
@@ -172,10 +173,3 @@ def _rules(config: QuietSTaRConfig, prompting: Prompting, loaded: LoadedModel) -
         answer_stops=prompting.answer_stops,
         thought_stops=config.thought_stop,
     )
-
-
-def _eos_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Return every id that ends a sequence: chat models often name several in generation_config."""
-    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    several = named if isinstance(named, list) else [named]
-    return frozenset(int(token) for token in [*several, tokenizer.eos_token_id] if token is not None)

@@ -25,7 +25,9 @@ def significance_gate(context: StageContext) -> StageOutcome:
     )
     write_atomic(context.outputs["gate"], report.model_dump_json(indent=2) + "\n")
     write_atomic(context.outputs["evaluation"], rows_text(rows))
-    write_report_output(context, "significance-gate", {"gate": [context.outputs["gate"]]})
+    write_report_output(
+        context, "significance-gate", {name: [context.outputs[name]] for name in ("gate", "evaluation")}
+    )
     cost = meter.cost(questions=report.questions)
     return StageOutcome(cost=cost, parameters={"verdict": report.verdict}, metrics=_metrics(report))
 

@@ -2,14 +2,13 @@
 
 import json
 import os
-import resource
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import files_up_to
 from safetensors.torch import load_file
 from tiny import CHAT_TEMPLATE, EOS, tiny_champion, tiny_tokenizer
 from tiny_extended import (
@@ -165,17 +164,6 @@ def test_saving_replaces_what_was_there(tmp_path, champion):
     assert not (tmp_path / "e" / "stale.safetensors").exists()
     assert not (tmp_path / "e" / "half.safetensors").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["champion", "e"]
-
-
-@contextmanager
-def files_up_to(size: int):
-    """Let no file grow past a size, in bytes, as where a disk is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(scope="module")
