@@ -173,6 +173,14 @@ class DroppedQuestion(Record):
     shared: str
 
 
+class PartUse(Record):
+    """What one published part of a task is for: its name where it was published, its questions, what they may be."""
+
+    name: str
+    questions: int
+    use: Literal["baked from", "judged on", "baked from and judged on", "not used"]
+
+
 class SplitReport(Record):
     """How the question sets came about; digests are sha256 of the written JSON lines."""
 
@@ -185,6 +193,7 @@ class SplitReport(Record):
     dropped: tuple[DroppedQuestion, ...]
     duplicates_removed: int
     sources: dict[str, str]
+    parts: dict[str, tuple[PartUse, ...]] = {}
 
 
 class ChampionRecord(Record):

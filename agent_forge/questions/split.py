@@ -1,15 +1,17 @@
 """Splitting questions into bake, gate and verify by the hash of their id; adding an item never moves another."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from agent_forge.answers import require_grader
 from agent_forge.errors import QuestionError
 from agent_forge.questions.normalise import normalise_words
 from agent_forge.questions.overlap import first_shared, index
 from agent_forge.questions.sources import Part, TaskQuestions
-from agent_forge.records import DroppedQuestion, Question, SplitName, SplitReport, rows_text, text_sha256
+from agent_forge.questions.wording import own_texts
+from agent_forge.records import DroppedQuestion, PartUse, Question, SplitName, SplitReport, rows_text, text_sha256
 
 # Share of a part's hash range that goes to each split, in the order given.
 SHARES: dict[Part, tuple[tuple[SplitName, float], ...]] = {
@@ -53,7 +55,7 @@ def split_questions(
     tasks = [*targets, *guards]
     _check_tasks(tasks)
     pools, duplicates = _pools(targets, guards)
-    dropped = _drop_leaks(pools)
+    dropped = _drop_leaks(pools, own_texts(tasks))
     wanted = {"bake": bake_samples, "gate": eval_samples, "verify": verify_samples}
     taking = {"bake": _bakeable(targets), "gate": tasks, "verify": tasks}
     chosen = {
@@ -69,6 +71,7 @@ def split_questions(
         dropped=tuple(dropped),
         duplicates_removed=duplicates,
         sources={task.task: task.source for task in tasks},
+        parts={task.task: _part_uses(task, task in guards) for task in tasks},
     )
     return Splits(chosen, report)
 
@@ -81,6 +84,18 @@ def assign(question_id: str, part: Part) -> SplitName:
             return name
         place -= share
     return SHARES[part][-1][0]
+
+
+def _part_uses(task: TaskQuestions, guard: bool) -> tuple[PartUse, ...]:
+    def use(part: Part) -> Literal["baked from", "judged on", "baked from and judged on", "not used"]:
+        if part == "train":
+            return "not used" if guard else "baked from"
+        return "judged on" if guard or part == "test" else "baked from and judged on"
+
+    return tuple(
+        PartUse(name=task.names.get(part, part), questions=len(questions), use=use(part))
+        for part, questions in task.parts.items()
+    )
 
 
 def _check_tasks(tasks: Sequence[TaskQuestions]) -> None:
@@ -145,13 +160,15 @@ def _pools(
     return pools, duplicates
 
 
-def _drop_leaks(pools: dict[SplitName, list[Question]]) -> list[DroppedQuestion]:
+def _drop_leaks(pools: dict[SplitName, list[Question]], own: Mapping[str, str]) -> list[DroppedQuestion]:
+    """Drop what leaks; `own` has texts without the wording of a task, for what is judged on against its like."""
     dropped = []
     for name, later in _LEAKS:
-        indices = {other: index(pools[other]) for other in later}
+        texts = own if name == "gate" else {}
+        indices = {other: index(_with_texts(pools[other], texts)) for other in later}
         kept = []
-        for question in pools[name]:
-            shared = next(((o, s) for o in later if (s := first_shared(question, indices[o])) is not None), None)
+        for question, compared in zip(pools[name], _with_texts(pools[name], texts), strict=True):
+            shared = next(((o, s) for o in later if (s := first_shared(compared, indices[o])) is not None), None)
             if shared is None:
                 kept.append(question)
             else:
@@ -160,6 +177,10 @@ def _drop_leaks(pools: dict[SplitName, list[Question]]) -> list[DroppedQuestion]
                 )
         pools[name] = kept
     return dropped
+
+
+def _with_texts(questions: Iterable[Question], texts: Mapping[str, str]) -> list[Question]:
+    return [q.model_copy(update={"prompt": texts[q.id]}) if q.id in texts else q for q in questions]
 
 
 def _take(pool: Sequence[Question], task: TaskQuestions, split: SplitName, wanted: int | None) -> list[Question]:

@@ -261,6 +261,7 @@ def _splits(questions: Sequence[Question]) -> SplitReport:
             ],
             "duplicates_removed": 2,
             "sources": {task: f"generated, seed 0, {task}" for task in tasks},
+            "parts": {task: [{"name": "generated", "questions": 6000, "use": "judged on"}] for task in tasks},
         }
     )
 

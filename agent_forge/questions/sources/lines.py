@@ -22,10 +22,11 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     if not numbered:
         raise QuestionError(f"{path} holds no questions; one JSON object per line is expected")
     for where, line in numbered:
-        yield where, _object(line, where)
+        yield where, json_object(line, where)
 
 
-def _object(line: str, where: str) -> dict[str, object]:
+def json_object(line: str, where: str) -> dict[str, object]:
+    """Return the object that a line holds; raises QuestionError naming the place when it holds none."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as cause:

@@ -1,27 +1,40 @@
 """A task by its name."""
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
 from agent_forge.answers import require_grader
 from agent_forge.errors import QuestionError
 from agent_forge.questions import arithmetic
+from agent_forge.questions.sources.arc import ARC_CHALLENGE, ARC_EASY
+from agent_forge.questions.sources.bbh import BBH, BBH_TASKS, load_bbh
+from agent_forge.questions.sources.commonsenseqa import COMMONSENSEQA
 from agent_forge.questions.sources.gsm8k import GSM8K
-from agent_forge.questions.sources.mathematics import MATH
-from agent_forge.questions.sources.published import load_published
+from agent_forge.questions.sources.mathematics import MATH, MATH500
+from agent_forge.questions.sources.published import Published, load_from_place, load_published
 from agent_forge.questions.sources.question_file import load_file
-from agent_forge.questions.sources.reasoning import REASONING
+from agent_forge.questions.sources.reasoning import REASONING, load_reasoning
+from agent_forge.questions.sources.rows import bare_name
 from agent_forge.questions.sources.task import TaskQuestions
 
-_PUBLISHED = {data_set.name: data_set for data_set in (GSM8K, MATH, REASONING)}
-NAMES = (arithmetic.TASK, *_PUBLISHED, "code")
+_PUBLISHED = {
+    data_set.name: data_set
+    for data_set in (GSM8K, MATH, REASONING, MATH500, ARC_CHALLENGE, ARC_EASY, COMMONSENSEQA, BBH)
+}
+# Those that look for more than their own files.
+_LOADERS: dict[str, Callable[[str | None], TaskQuestions]] = {"reasoning": load_reasoning, "bbh": load_bbh}
+_FIRST = (arithmetic.TASK, "gsm8k", "math", "reasoning", "code")
+NAMES = (*_FIRST, *(name for name in _PUBLISHED if name not in _FIRST))
+_FAMILIES = _PUBLISHED | BBH_TASKS
 
 
 def load_task(name: str, dataset_path: str | None = None) -> TaskQuestions:
-    """Load a task by name, or a JSON lines file of questions.
+    """Load a task by name, a file of questions, or a data set in the form of a published one from elsewhere.
 
     Args:
-        name: one of `NAMES`, or a path with a suffix or a separator in it, such as `mine.jsonl`.
+        name: one of `NAMES`; `bbh/TASK`; a path with a suffix or a separator in it, such as `mine.jsonl`; or
+            `FAMILY:PLACE`, where PLACE is a file, a directory, or `owner/name[:configuration]` on the hub.
         dataset_path: local directory that holds the published files of a named data set; None for the hub.
 
     Raises:
@@ -30,16 +43,43 @@ def load_task(name: str, dataset_path: str | None = None) -> TaskQuestions:
     """
     if name == arithmetic.TASK:
         questions = tuple(arithmetic.generate(arithmetic.POOL_SIZE, seed=0))
-        return TaskQuestions(name, {"any": questions}, "generated, seed 0")
+        return TaskQuestions(name, {"any": questions}, "generated, seed 0", {"any": "generated"})
     if name == "code":
         require_grader("code")
-    if name in _PUBLISHED:
+    if name in _FAMILIES:
         # Before the download: what cannot be graded need not be fetched.
-        require_grader(_PUBLISHED[name].kind)
-        return load_published(_PUBLISHED[name], dataset_path)
+        require_grader(_FAMILIES[name].kind)
+        return _LOADERS[name](dataset_path) if name in _LOADERS else load_published(_FAMILIES[name], dataset_path)
+    family, colon, place = name.partition(":")
+    if colon and family in _FAMILIES:
+        return _load_elsewhere(_FAMILIES[family], place)
     path = Path(name)
-    if path.suffix or len(path.parts) > 1:
-        return load_file(path)
-    near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(NAMES)} or a .jsonl file of questions"
-    raise QuestionError(f"unknown data set {name}; {hint}")
+    if not (path.suffix or len(path.parts) > 1) or (_is_misspelt(name) and not path.exists()):
+        raise QuestionError(_unknown(name))
+    return load_file(path, [*_FAMILIES, "code"])
+
+
+def _load_elsewhere(data_set: Published, place: str) -> TaskQuestions:
+    require_grader(data_set.kind)
+    found = load_from_place(data_set, place)
+    path = Path(place).expanduser()
+    # The name must not hang on where a user keeps a file: it is part of what a bake is known by.
+    own = bare_name(path.absolute())[0] if path.exists() else place
+    return found.renamed(f"{data_set.name}:{own}")
+
+
+def _is_misspelt(name: str) -> bool:
+    """Whether a name with a separator or a suffix is meant as a data set's: `bbh/hyperbatn`, `gsm9k:owner/name`."""
+    family, colon, _ = name.partition(":")
+    if colon:
+        return "/" not in family and bool(difflib.get_close_matches(family, _FAMILIES, n=1, cutoff=0.7))
+    return name.startswith("bbh/") and not bare_name(Path(name))[1]
+
+
+def _unknown(name: str) -> str:
+    family, colon, place = name.partition(":")
+    near = difflib.get_close_matches(family, [*NAMES, *BBH_TASKS], n=1, cutoff=0.5)
+    others = ", ".join(NAMES[len(_FIRST) :])
+    expected = f"expected {', '.join(_FIRST)} or a .jsonl file of questions; {others} and bbh/TASK are known too"
+    hint = f"did you mean {near[0]}{colon}{place}?" if near else expected
+    return f"unknown data set {name}; {hint}"

@@ -1,5 +1,8 @@
 r"""math: competition mathematics (Hendrycks et al. 2021, arXiv:2103.03874); train 7,500, judged on MATH-500.
 
+`math500` is MATH-500 alone, which has nothing to bake from. Where a local copy has the 5,000 published test questions
+and no MATH-500, `math` is judged on those. What is judged on is never baked from, whatever files it also stands in.
+
 MATH-500 is the part of the published test questions that Lightman et al. 2023 (arXiv:2305.20050) kept for judging. One
 of its rows:
 
@@ -46,14 +49,23 @@ def _last_box(row: Row, where: str) -> str:
     return str(found[-1])
 
 
+_MATH500 = HubPart("HuggingFaceH4/MATH-500", (None,), "test")
+
 MATH = Published(
     name="math",
     kind="math",
-    folders=("math", "math500", "MATH", "MATH-500"),
+    folders=("math", "MATH", "hendrycks_math", "competition_math", "math500", "MATH-500"),
     files={"train": ("train",), "test": ("test",)},
-    hub={
-        "train": HubPart("EleutherAI/hendrycks_math", _SUBJECTS, "train"),
-        "test": HubPart("HuggingFaceH4/MATH-500", (None,), "test"),
-    },
+    hub={"train": HubPart("EleutherAI/hendrycks_math", _SUBJECTS, "train"), "test": _MATH500},
+    read_row=read_row,
+    part_folders={"test": ("math500", "MATH-500", "math", "MATH", "hendrycks_math", "competition_math")},
+)
+
+MATH500 = Published(
+    name="math500",
+    kind="math",
+    folders=("math500", "MATH-500"),
+    files={"test": ("test",)},
+    hub={"test": _MATH500},
     read_row=read_row,
 )

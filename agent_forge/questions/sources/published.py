@@ -1,27 +1,25 @@
 """Published data sets: from files in a local directory, or from the hub through the package `datasets`."""
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent_forge.errors import QuestionError
-from agent_forge.questions.sources.lines import json_lines
+from agent_forge.questions.sources.hub import HubPart, choose_configurations, split_names
+from agent_forge.questions.sources.local import LocalPart, find_part
+from agent_forge.questions.sources.rows import bare_name
 from agent_forge.questions.sources.task import Part, Row, TaskQuestions
 from agent_forge.records import AnswerKind, Question
+
+__all__ = ["HubPart", "Published", "has_part", "load_from_place", "load_published"]
 
 # What a row becomes; called with the row and where it stands.
 ReadRow = Callable[[Row, str], Question]
 
-
-@dataclass(frozen=True)
-class HubPart:
-    """Where a part stands on the hub: repository, its configurations one after the other, and the split's name."""
-
-    repository: str
-    configurations: tuple[str | None, ...]
-    split: str
+_WORDS = re.compile(r"[a-z]+")
+_JUDGED_ON = frozenset({"test", "validation", "valid", "val", "dev", "eval", "verify", "gate"})
+_HUB_NAME = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w.-]+)(?::(?P<configuration>[\w.-]+))?")
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,14 @@ class Published:
 
     Attributes:
         name: as in the configuration.
-        kind: of all its answers.
+        kind: of all its answers, or of those that need the most.
         folders: the folder below `dataset_path` may have any of these names.
         files: per part, the names its file may have, without .jsonl.
         hub: per part, where it stands on the hub.
         read_row: makes a question of a row.
+        belongs: whether a row is of a part, where a row says so itself; None when its file says it all.
+        part_folders: for parts that stand elsewhere than the others, their folders instead of `folders`.
+        shares_wording: whether its questions have long passages in common that say nothing about their answers.
     """
 
     name: str
@@ -43,6 +44,9 @@ class Published:
     files: Mapping[Part, tuple[str, ...]]
     hub: Mapping[Part, HubPart]
     read_row: ReadRow
+    belongs: Callable[[Row, Part, str], bool] | None = None
+    part_folders: Mapping[Part, tuple[str, ...]] = field(default_factory=dict)
+    shares_wording: bool = False
 
 
 def load_published(data_set: Published, dataset_path: str | None) -> TaskQuestions:
@@ -55,68 +59,122 @@ def load_published(data_set: Published, dataset_path: str | None) -> TaskQuestio
     Raises:
         QuestionError: when there is no test part, or a row is not as published.
     """
-    parts: dict[Part, tuple[Question, ...]] = {}
-    sources = []
-    for part in data_set.files:
-        source = str(_hub_part(data_set, part)) if dataset_path is None else _local_file(data_set, part, dataset_path)
-        if source is None:
-            continue
-        rows = _hub_rows(data_set, part) if dataset_path is None else json_lines(Path(source))
-        parts[part] = tuple(data_set.read_row(row, where) for where, row in rows)
-        sources.append(source)
-    if "test" not in parts:
+    if dataset_path is None:
+        return _from_hub(data_set, data_set.hub)
+    found = {part: at for part in data_set.files if (at := _local_part(data_set, part, dataset_path)) is not None}
+    if "test" not in found:
+        raise QuestionError(_missing(data_set, dataset_path))
+    return _task(data_set, {part: (at.name, at.source, at.rows()) for part, at in found.items()})
+
+
+def load_from_place(data_set: Published, place: str) -> TaskQuestions:
+    """Load a data set in a family's form from a file, a directory or a repository on the hub.
+
+    A file's part is what its name says, `train` or a part to judge on; where it says neither, it is only judged on.
+
+    Args:
+        data_set: the family.
+        place: path, `owner/name`, or `owner/name:configuration`.
+
+    Raises:
+        QuestionError: when there is none of these, or a row is not as published.
+    """
+    path = Path(place).expanduser()
+    if path.is_file():
+        part = _part_of_file(path)
+        return _task(data_set, {part: (bare_name(path)[0], str(path), LocalPart(part, (path,)).rows())})
+    if path.is_dir():
+        return load_published(data_set, str(path))
+    match = _HUB_NAME.fullmatch(place)
+    if match is None or bare_name(path)[1]:
         raise QuestionError(
-            f"dataset_path {dataset_path} has no {data_set.folders[0]}/{data_set.files['test'][0]}.jsonl; "
-            "put the published file there"
+            f"{data_set.name}:{place}: there is no file or directory {place}, and on the hub a data set is called "
+            "owner/name; give one of these"
         )
-    return TaskQuestions(data_set.name, parts, ", ".join(sources))
+    return _from_hub(data_set, _hub_parts(data_set, match["repository"], match["configuration"]))
 
 
-def _local_file(data_set: Published, part: Part, dataset_path: str) -> str | None:
-    """Return the part's file, in a folder of the data set's name or in the directory itself."""
+def _from_hub(data_set: Published, parts: Mapping[Part, HubPart]) -> TaskQuestions:
+    return _task(data_set, {part: (at.split, at.source, at.rows(data_set.name)) for part, at in parts.items()})
+
+
+def _task(data_set: Published, parts: Mapping[Part, tuple[str, str, Iterable[tuple[str, Row]]]]) -> TaskQuestions:
+    """Read the rows of every part; parts come as published name, source and rows."""
+    questions: dict[Part, tuple[Question, ...]] = {}
+    for part, (_, source, rows) in parts.items():
+        questions[part] = tuple(_questions(data_set, part, rows))
+        if not questions[part]:
+            raise QuestionError(
+                f"{source} holds no {part} questions of {data_set.name}; the published file is expected"
+            )
+    return TaskQuestions(
+        data_set.name,
+        questions,
+        ", ".join(source for _, source, _ in parts.values()),
+        {part: name for part, (name, _, _) in parts.items()},
+        data_set.shares_wording,
+    )
+
+
+def _questions(data_set: Published, part: Part, rows: Iterable[tuple[str, Row]]) -> Iterator[Question]:
+    for where, row in rows:
+        if data_set.belongs is None or data_set.belongs(row, part, where):
+            yield data_set.read_row(row, where)
+
+
+def has_part(data_set: Published, part: Part, folder: Path) -> bool:
+    """Whether a folder itself holds a part of a data set."""
+    return _find(data_set, part, [folder]) is not None
+
+
+def _local_part(data_set: Published, part: Part, dataset_path: str) -> LocalPart | None:
+    """Return the part's files, in a folder of the data set's name or in the directory itself."""
     root = Path(dataset_path)
-    folders = [root / folder for folder in data_set.folders] + [root]
-    places = (folder / f"{name}.jsonl" for folder in folders for name in data_set.files[part])
-    return next((str(place) for place in places if place.is_file()), None)
+    return _find(data_set, part, [*(root / f for f in data_set.part_folders.get(part, data_set.folders)), root])
 
 
-def _hub_part(data_set: Published, part: Part) -> str:
-    found = data_set.hub[part]
-    return f"{found.repository}:{found.split}"
+def _find(data_set: Published, part: Part, folders: Sequence[Path]) -> LocalPart | None:
+    on_hub = data_set.hub.get(part)
+    configurations, split = (on_hub.configurations, on_hub.split) if on_hub else ((), part)
+    return find_part(folders, data_set.files[part], configurations, split)
 
 
-def _hub_rows(data_set: Published, part: Part) -> Iterator[tuple[str, Row]]:
-    found = data_set.hub[part]
-    number = 0
-    for configuration in found.configurations:
-        for row in _load_from_hub(data_set.name, found, configuration):
-            number += 1
-            yield f"{found.repository}:{found.split}:{number}", row
+def _missing(data_set: Published, dataset_path: str) -> str:
+    if Path(dataset_path).is_file():
+        return (
+            f"dataset_path {dataset_path} is a file, and a directory is expected; "
+            f"name the file itself as the data set: {data_set.name}:{dataset_path}"
+        )
+    file = f"{data_set.folders[0]}/{data_set.files['test'][0]}.jsonl"
+    return f"dataset_path {dataset_path} has no {file}; put the published file there"
 
 
-def _load_from_hub(name: str, found: HubPart, configuration: str | None) -> Iterable[Row]:
-    try:
-        import datasets
+def _part_of_file(path: Path) -> Part:
+    """Return the part that a file's name, or else its folder's, speaks of; what is not said to be train is test."""
+    for name in (bare_name(path)[0], path.absolute().parent.name):
+        words = set(_WORDS.findall(name.lower()))
+        if words & _JUDGED_ON:
+            return "test"
+        if "train" in words:
+            return "train"
+    return "test"
 
-        with _errors_only("huggingface_hub"):
-            rows: Iterable[Row] = datasets.load_dataset(found.repository, configuration, split=found.split)
-    except Exception as cause:  # the package raises whatever its network and file layers raise
-        summary = (str(cause).splitlines() or [type(cause).__name__])[0]
-        install = "; install agent-forge[datasets]" if isinstance(cause, ImportError) else ""
+
+def _hub_parts(data_set: Published, repository: str, configuration: str | None) -> dict[Part, HubPart]:
+    usual = next(iter(data_set.hub.values())).configurations
+    name = f"{data_set.name}:{repository}"
+    configurations = choose_configurations(name, repository, configuration, usual)
+    there = split_names(name, repository, configurations[0])
+    found: dict[Part, HubPart] = {}
+    for part, files in data_set.files.items():
+        on_hub = data_set.hub.get(part)
+        names = [*([on_hub.split] if on_hub else []), *files, *(["validation"] if part == "test" else [])]
+        split = next((candidate for candidate in names if candidate in there), None)
+        if split is not None:
+            found[part] = HubPart(repository, configurations, split)
+    if "test" not in found:
         raise QuestionError(
-            f"data set {name} cannot be loaded from the hub as {found.repository} ({summary}){install}; "
-            "or set dataset_path to a local copy"
-        ) from cause
-    return rows
-
-
-@contextmanager
-def _errors_only(logger: str) -> Iterator[None]:
-    """Keep a library from logging every attempt to connect: the outcome of the last one is what is reported."""
-    log = logging.getLogger(logger)
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
+            f"{repository} has the splits {', '.join(there)}, none of which {data_set.name} is judged on; "
+            f"{' or '.join(data_set.files['test'])} is expected"
+        )
+    return found

@@ -1,48 +1,74 @@
-"""A user's own questions: JSON lines, one question a line.
+"""A user's own questions: JSON lines, one question a line; or a JSON list, or parquet with the same fields.
 
     {"prompt": "What is 2 + 2?", "reference": "4", "kind": "number"}
 
 `kind` is `number`, `math`, `choice` or `text`. `id` may be given; without it, it is made of the prompt. `task` may be
 given, the same in every row; without it, it is the file's name.
+
+A file is split into all three splits, with one exception: questions of a published data set, as this package writes
+them, in a file called `test`, `validation`, `dev`, `gate` or `verify` are only judged on.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from agent_forge.errors import QuestionError
 from agent_forge.questions.normalise import question_id
-from agent_forge.questions.sources.lines import json_lines
-from agent_forge.questions.sources.task import Row, TaskQuestions, checked
+from agent_forge.questions.sources.rows import bare_name, file_rows
+from agent_forge.questions.sources.task import Part, Row, TaskQuestions, checked
 from agent_forge.records import Question, first_problem
 
+_JUDGED_ON = frozenset({"test", "validation", "dev", "gate", "verify"})
+# Which family a row without a prompt is of, by its fields.
+_FAMILY_FIELDS = (
+    ("gsm8k", {"question", "answer"}),
+    ("math", {"problem"}),
+    ("reasoning", {"question", "answerKey"}),
+    ("bbh", {"input", "target"}),
+)
 
-def load_file(path: Path) -> TaskQuestions:
+
+def load_file(path: Path, published: Collection[str] = ()) -> TaskQuestions:
     """Load a file of questions.
+
+    Args:
+        path: the file.
+        published: names of published data sets, whose test questions are not baked from.
 
     Raises:
         QuestionError: naming file and line, when one is no question or has the id of another.
     """
+    name = bare_name(path)[0]
     questions: dict[str, Question] = {}
     places: dict[str, str] = {}
-    for where, row in json_lines(path):
-        question = _question(row, path.stem, where)
+    for where, row in file_rows(path):
+        question = _question(row, name, where, path)
         if question.id in places:
             raise QuestionError(
                 f"{where}: question id {question.id} occurs twice, first in {places[question.id]}; ids must be unique"
             )
         questions[question.id], places[question.id] = question, where
     tasks = {question.task for question in questions.values()}
-    task = tasks.pop() if len(tasks) == 1 else path.stem
-    return TaskQuestions(task, {"any": tuple(questions.values())}, str(path))
+    task = tasks.pop() if len(tasks) == 1 else name
+    part: Part = "test" if name.lower() in _JUDGED_ON and task in published else "any"
+    return TaskQuestions(task, {part: tuple(questions.values())}, str(path), {part: name})
 
 
-def _question(row: Row, task: str, where: str) -> Question:
+def _question(row: Row, task: str, where: str, path: Path) -> Question:
     prompt = row.get("prompt")
     # Without a prompt it is the prompt that the error must name.
     made = question_id(prompt) if isinstance(prompt, str) else "none"
     try:
         question = Question.model_validate({"task": task, "id": made, **row})
     except ValidationError as cause:
-        raise QuestionError(f"{where}: not a question: {first_problem(cause)}") from cause
+        raise QuestionError(f"{where}: not a question: {first_problem(cause)}{_family_hint(row, path)}") from cause
     return checked(question, where)
+
+
+def _family_hint(row: Row, path: Path) -> str:
+    family = next((name for name, fields in _FAMILY_FIELDS if fields <= set(row)), None)
+    if family is None or "prompt" in row:
+        return ""
+    return f"; it has the fields of {family}: name it {family}:{path} to have it read as such"

@@ -1,13 +1,15 @@
 """One task's questions, and the checks that every source makes on them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from pydantic import ValidationError
 
 from agent_forge.answers import reference_problem
 from agent_forge.errors import QuestionError
 from agent_forge.questions.normalise import question_id
-from agent_forge.records import AnswerKind, Question
+from agent_forge.records import AnswerKind, Question, first_problem
 
 Part = Literal["train", "test", "any"]
 Row = Mapping[str, object]
@@ -15,11 +17,29 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True)
 class TaskQuestions:
-    """One task's questions by published part, and where they came from."""
+    """One task's questions by published part, and where they came from.
+
+    Attributes:
+        task: its name; every question carries it.
+        parts: what `train` holds is only ever baked from, `test` only ever judged on, `any` is split.
+        source: files or repositories.
+        names: what the parts are called where they were published, such as `validation` for `test`.
+        shares_wording: whether its questions have long passages in common that say nothing about their answers.
+    """
 
     task: str
     parts: Mapping[Part, tuple[Question, ...]]
     source: str
+    names: Mapping[Part, str] = field(default_factory=dict)
+    shares_wording: bool = False
+
+    def renamed(self, task: str) -> "TaskQuestions":
+        """Return the same questions as another task."""
+        parts = {
+            part: tuple(question.model_copy(update={"task": task}) for question in questions)
+            for part, questions in self.parts.items()
+        }
+        return replace(self, task=task, parts=parts)
 
 
 def text_field(row: Row, name: str, where: str) -> str:
@@ -42,8 +62,15 @@ def text_field(row: Row, name: str, where: str) -> str:
 
 
 def published_question(prompt: str, reference: str, kind: AnswerKind, task: str, where: str) -> Question:
-    """Return a question whose id is made of its prompt; see `checked`."""
-    question = Question(id=question_id(prompt), prompt=prompt, reference=reference, kind=kind, task=task)
+    """Return a question whose id is made of its prompt; see `checked`.
+
+    Raises:
+        QuestionError: for a text that is no Unicode, or a reference that no completion could match.
+    """
+    try:
+        question = Question(id=question_id(prompt), prompt=prompt, reference=reference, kind=kind, task=task)
+    except ValidationError as cause:
+        raise QuestionError(f"{where}: not a question: {first_problem(cause)}") from cause
     return checked(question, where)
 
 
