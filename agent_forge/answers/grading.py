@@ -4,7 +4,7 @@ import importlib.util
 
 from agent_forge.answers.choice import grade_choice, read_options, reference_letter
 from agent_forge.answers.number import grade_number, read_reference
-from agent_forge.answers.text import grade_text, normalise_text
+from agent_forge.answers.text import comparison_form, grade_text, normalise_text
 from agent_forge.errors import InputError
 from agent_forge.records import AnswerKind, Grade
 
@@ -54,6 +54,8 @@ def reference_problem(kind: AnswerKind, reference: str, prompt: str) -> str | No
         return f"reference {reference[:80]!r} is not exactly one number"
     if kind == "choice" and reference_letter(reference, read_options(prompt)) is None:
         return f"reference {reference[:80]!r} is neither a letter nor the text of an option in the prompt"
-    if kind in ("text", "math") and not normalise_text(reference):
+    if (kind == "math" and not normalise_text(reference)) or (
+        kind == "text" and not comparison_form(reference)(reference)
+    ):
         return f"reference {reference[:80]!r} is empty"
     return None

@@ -2,9 +2,13 @@
 
 reference "Marie Curie":  `Marie Curie`, `"marie curie".`, `The answer is: **Marie Curie**`  are right,
 `Marie Curie and Pierre Curie`, `It was Marie Curie, I think`  are not: what stands there must be the answer.
+
+A reference without a letter or digit, such as `] } >`, is compared sign by sign: there brackets are the answer, not
+what stands around it.
 """
 
 import re
+from collections.abc import Callable
 
 from agent_forge.answers.characters import plain
 from agent_forge.answers.marks import find_marks
@@ -12,6 +16,9 @@ from agent_forge.answers.repeats import without_question
 from agent_forge.records import Grade
 
 _EDGES = " \t\n.,;:!?\"'`*_()[]{}$“”«»"
+# What may stand around signs that are themselves the answer.
+_SIGN_EDGES = ".,;:!?\"'`*_“”"
+_WORD = re.compile(r"\w")
 _MARKUP = re.compile(r"\*\*|__|`|\\text\s?\{([^{}]*)\}")
 
 
@@ -23,13 +30,14 @@ def grade_text(completion: str, reference: str, prompt: str = "") -> Grade:
         reference: the text expected.
         prompt: the question; verbatim copies of it are not read.
     """
-    expected = normalise_text(reference)
+    normal = comparison_form(reference)
+    expected = normal(reference)
     if not expected:
         return Grade(extracted=None, correct=False, reason="the reference is empty")
     answers = marked_answers(without_question(completion, prompt))
     if any(answer.rstrip(" \n\"'*_`)").endswith("?") for answer in answers) and not reference.rstrip().endswith("?"):
         return Grade(extracted=None, correct=False, reason="a question, not an answer")
-    found = {normalise_text(answer) for answer in answers}
+    found = {normal(answer) for answer in answers}
     if len(found) > 1:
         return Grade(extracted=None, correct=False, reason="contradicts itself: several marked answers")
     answer = next(iter(found))
@@ -48,6 +56,16 @@ def marked_answers(completion: str) -> list[str]:
     if formal:
         return formal
     return [marks[-1].content] if marks else [completion]
+
+
+def comparison_form(reference: str) -> Callable[[str], str]:
+    """Return what brings an answer and this reference into the form they are compared in."""
+    return normalise_text if _WORD.search(reference) else _signs
+
+
+def _signs(text: str) -> str:
+    # Spaces between signs and what ends a sentence tell nothing.
+    return "".join(plain(text).split()).strip(_SIGN_EDGES)
 
 
 def normalise_text(text: str) -> str:

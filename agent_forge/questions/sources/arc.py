@@ -12,16 +12,15 @@ One row as the hub has it; see `choices` for the other form:
 The validation rows (299 and 570) are not read where there are test rows.
 """
 
-from functools import partial
-
 from agent_forge.questions.sources.choices import read_choice
 from agent_forge.questions.sources.published import HubPart, Published
 from agent_forge.questions.sources.task import Row
 from agent_forge.records import Question
 
 
-def _read_row(row: Row, where: str, task: str) -> Question:
-    return read_choice(row, task, where)
+def read_row(row: Row, where: str) -> Question:
+    """Make a question of a row; raises QuestionError for one that is not as published."""
+    return read_choice(row, "arc-challenge", where)
 
 
 def _arc(title: str) -> Published:
@@ -38,7 +37,7 @@ def _arc(title: str) -> Published:
             "train": HubPart("allenai/ai2_arc", (title,), "train"),
             "test": HubPart("allenai/ai2_arc", (title,), "test"),
         },
-        read_row=partial(_read_row, task=name),
+        read_row=read_row,
     )
 
 

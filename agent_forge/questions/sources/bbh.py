@@ -17,7 +17,6 @@ tell some questions apart.
 import hashlib
 import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from agent_forge.answers.choice import read_options, reference_letter
@@ -61,11 +60,11 @@ _BRACKETED = re.compile(r"\(([A-Z])\)")
 _WHOLE = re.compile(r"[+-]?\d+")
 
 
-def read_row(row: Row, where: str, task: str = "bbh") -> Question:
+def read_row(row: Row, where: str) -> Question:
     """Make a question of a row; raises QuestionError for one that is not as published."""
     prompt, target = text_field(row, "input", where), text_field(row, "target", where).strip()
     kind, reference = _answer(prompt, target)
-    question = published_question(prompt, reference, kind, task, where)
+    question = published_question(prompt, reference, kind, "bbh", where)
     return question.model_copy(update={"id": hashlib.sha256(f"bbh/{prompt}".encode()).hexdigest()[:16]})
 
 
@@ -84,7 +83,7 @@ def _one(task: str) -> Published:
         folders=_FOLDERS,
         files={"test": (task,)},
         hub={"test": HubPart(_REPOSITORY, (task,), "test")},
-        read_row=partial(read_row, task=f"bbh/{task}"),
+        read_row=read_row,
         shares_wording=True,
     )
 

@@ -119,7 +119,10 @@ def _task(data_set: Published, parts: Mapping[Part, tuple[str, str, Iterable[tup
 def _questions(data_set: Published, part: Part, rows: Iterable[tuple[str, Row]]) -> Iterator[Question]:
     for where, row in rows:
         if data_set.belongs is None or data_set.belongs(row, part, where):
-            yield data_set.read_row(row, where)
+            question = data_set.read_row(row, where)
+            # One reader may serve several data sets, such as MATH's.
+            same = question.task == data_set.name
+            yield question if same else question.model_copy(update={"task": data_set.name})
 
 
 def has_part(data_set: Published, part: Part, folder: Path) -> bool:
