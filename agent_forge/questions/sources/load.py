@@ -12,7 +12,7 @@ from agent_forge.questions.sources.bbh import BBH, BBH_TASKS, load_bbh
 from agent_forge.questions.sources.commonsenseqa import COMMONSENSEQA
 from agent_forge.questions.sources.gsm8k import GSM8K
 from agent_forge.questions.sources.mathematics import MATH, MATH500
-from agent_forge.questions.sources.published import Published, load_from_place, load_published
+from agent_forge.questions.sources.published import HUB_NAME, Published, load_from_place, load_published
 from agent_forge.questions.sources.question_file import load_file
 from agent_forge.questions.sources.reasoning import REASONING, load_reasoning
 from agent_forge.questions.sources.rows import bare_name
@@ -56,6 +56,17 @@ def load_task(name: str, dataset_path: str | None = None) -> TaskQuestions:
     path = Path(name)
     if not (path.suffix or len(path.parts) > 1) or (_is_misspelt(name) and not path.exists()):
         raise QuestionError(_unknown(name))
+    # What may have been meant is said in the error that a file which is not there leads to.
+    if len(path.parts) == 2 and not path.suffix and not path.exists() and HUB_NAME.fullmatch(name):
+        raise QuestionError(
+            f"cannot read questions {name}: there is no such file; for a data set on the hub say whose form its rows "
+            f"are in, such as gsm8k:{name}"
+        )
+    if path.is_dir():
+        raise QuestionError(
+            f"cannot read questions {name}: it is a directory; name a file, or for published files FAMILY:{name}, "
+            f"with one of {', '.join(_PUBLISHED)}"
+        )
     return load_file(path, [*_FAMILIES, "code"])
 
 

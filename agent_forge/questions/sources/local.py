@@ -57,21 +57,20 @@ def find_part(
     below = [name for name in configurations if name]
     for folder in folders:
         for name in names:
-            files = _files(folder, name) or _files(folder / "data", name)
-            if files := files or _of_configurations(folder, below, (name, split)):
+            if files := _files(folder, name) or _files(folder / "data", name):
                 return LocalPart(name, tuple(files))
+            for called in dict.fromkeys((name, split)):
+                if files := _of_configurations(folder, below, called):
+                    return LocalPart(called, tuple(files))
     return None
 
 
-def _of_configurations(folder: Path, configurations: Sequence[str], names: Sequence[str]) -> list[Path]:
-    found: dict[str, list[Path]] = {}
-    for configuration in configurations:
-        places = (_files(folder / configuration, name) for name in dict.fromkeys(names))
-        found[configuration] = next((files for files in places if files), [])
+def _of_configurations(folder: Path, configurations: Sequence[str], name: str) -> list[Path]:
+    found = {configuration: _files(folder / configuration, name) for configuration in configurations}
     missing = [name for name, files in found.items() if not files]
     if missing and len(missing) < len(found):
         raise QuestionError(
-            f"{folder} has {names[0]} questions of {len(found) - len(missing)} of {len(found)} parts; "
+            f"{folder} has {name} questions of {len(found) - len(missing)} of {len(found)} parts; "
             f"{missing[0]} is missing: copy the whole data set"
         )
     return [file for files in found.values() for file in files]

@@ -12,14 +12,14 @@ from agent_forge.questions.sources.rows import bare_name
 from agent_forge.questions.sources.task import Part, Row, TaskQuestions
 from agent_forge.records import AnswerKind, Question
 
-__all__ = ["HubPart", "Published", "has_part", "load_from_place", "load_published"]
+__all__ = ["HUB_NAME", "HubPart", "Published", "has_part", "load_from_place", "load_published"]
 
 # What a row becomes; called with the row and where it stands.
 ReadRow = Callable[[Row, str], Question]
 
 _WORDS = re.compile(r"[a-z]+")
 _JUDGED_ON = frozenset({"test", "validation", "valid", "val", "dev", "eval", "verify", "gate"})
-_HUB_NAME = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w.-]+)(?::(?P<configuration>[\w.-]+))?")
+HUB_NAME = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w.-]+)(?::(?P<configuration>[\w.-]+))?")
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def load_from_place(data_set: Published, place: str) -> TaskQuestions:
     if path.is_file():
         part = _part_of_file(path)
         return _task(data_set, {part: (bare_name(path)[0], str(path), LocalPart(part, (path,)).rows())})
-    if path.is_dir():
+    if place and path.is_dir():
         return load_published(data_set, str(path))
-    match = _HUB_NAME.fullmatch(place)
+    match = HUB_NAME.fullmatch(place)
     if match is None or bare_name(path)[1]:
         raise QuestionError(
             f"{data_set.name}:{place}: there is no file or directory {place}, and on the hub a data set is called "
@@ -111,7 +111,7 @@ def _task(data_set: Published, parts: Mapping[Part, tuple[str, str, Iterable[tup
         data_set.name,
         questions,
         ", ".join(source for _, source, _ in parts.values()),
-        {part: name for part, (name, _, _) in parts.items()},
+        {part: name if _says_part(name) else part for part, (name, _, _) in parts.items()},
         data_set.shares_wording,
     )
 
@@ -154,13 +154,15 @@ def _missing(data_set: Published, dataset_path: str) -> str:
 
 def _part_of_file(path: Path) -> Part:
     """Return the part that a file's name, or else its folder's, speaks of; what is not said to be train is test."""
-    for name in (bare_name(path)[0], path.absolute().parent.name):
-        words = set(_WORDS.findall(name.lower()))
-        if words & _JUDGED_ON:
-            return "test"
-        if "train" in words:
-            return "train"
-    return "test"
+    names = (bare_name(path)[0], path.absolute().parent.name)
+    return next((part for name in names if (part := _says_part(name))), "test")
+
+
+def _says_part(name: str) -> Part | None:
+    words = set(_WORDS.findall(name.lower()))
+    if words & _JUDGED_ON:
+        return "test"
+    return "train" if "train" in words else None
 
 
 def _hub_parts(data_set: Published, repository: str, configuration: str | None) -> dict[Part, HubPart]:
