@@ -12,10 +12,10 @@ from agent_forge.questions.sources.bbh import BBH, BBH_TASKS, load_bbh
 from agent_forge.questions.sources.commonsenseqa import COMMONSENSEQA
 from agent_forge.questions.sources.gsm8k import GSM8K
 from agent_forge.questions.sources.mathematics import MATH, MATH500
-from agent_forge.questions.sources.published import HUB_NAME, Published, load_from_place, load_published
+from agent_forge.questions.sources.published import HUB_NAME, Published, load_from_place, load_published, local_path
 from agent_forge.questions.sources.question_file import load_file
 from agent_forge.questions.sources.reasoning import REASONING, load_reasoning
-from agent_forge.questions.sources.rows import bare_name
+from agent_forge.questions.sources.rows import bare_name, what_is_at
 from agent_forge.questions.sources.task import TaskQuestions
 
 _PUBLISHED = {
@@ -53,29 +53,37 @@ def load_task(name: str, dataset_path: str | None = None) -> TaskQuestions:
     family, colon, place = name.partition(":")
     if colon and family in _FAMILIES:
         return _load_elsewhere(_FAMILIES[family], place)
+    return _load_own(name)
+
+
+def _load_own(name: str) -> TaskQuestions:
     path = Path(name)
-    if not (path.suffix or len(path.parts) > 1) or (_is_misspelt(name) and not path.exists()):
+    at = what_is_at(path)
+    if not (path.suffix or len(path.parts) > 1) or (at == "nothing" and _is_misspelt(name)):
         raise QuestionError(_unknown(name))
-    # What may have been meant is said in the error that a file which is not there leads to.
-    if len(path.parts) == 2 and not path.suffix and not path.exists() and HUB_NAME.fullmatch(name):
-        raise QuestionError(
-            f"cannot read questions {name}: there is no such file; for a data set on the hub say whose form its rows "
-            f"are in, such as gsm8k:{name}"
-        )
-    if path.is_dir():
+    if at == "directory":
         raise QuestionError(
             f"cannot read questions {name}: it is a directory; name a file, or for published files FAMILY:{name}, "
             f"with one of {', '.join(_PUBLISHED)}"
+        )
+    if at == "nothing" and not path.suffix and HUB_NAME.fullmatch(name.removeprefix("hf://")):
+        raise QuestionError(
+            f"cannot read questions {name}: there is no such file; for a data set on the hub say whose form its rows "
+            f"are in, such as gsm8k:{name}"
         )
     return load_file(path, [*_FAMILIES, "code"])
 
 
 def _load_elsewhere(data_set: Published, place: str) -> TaskQuestions:
     require_grader(data_set.kind)
-    found = load_from_place(data_set, place)
-    path = Path(place).expanduser()
+    path = local_path(place)
+    at = what_is_at(path) if place else "nothing"
+    if at == "directory" and data_set.name in _LOADERS:
+        found = _LOADERS[data_set.name](str(path))
+    else:
+        found = load_from_place(data_set, place)
     # The name must not hang on where a user keeps a file: it is part of what a bake is known by.
-    own = bare_name(path.absolute())[0] if path.exists() else place
+    own = place.removeprefix("hf://") if at == "nothing" else bare_name(path.absolute())[0]
     return found.renamed(f"{data_set.name}:{own}")
 
 
@@ -89,7 +97,9 @@ def _is_misspelt(name: str) -> bool:
 
 def _unknown(name: str) -> str:
     family, colon, place = name.partition(":")
-    near = difflib.get_close_matches(family, [*NAMES, *BBH_TASKS], n=1, cutoff=0.5)
+    near = difflib.get_close_matches(family.lower(), [*NAMES, *BBH_TASKS], n=1, cutoff=0.5)
+    if colon and near == [family]:
+        return f"unknown data set {name}; {family} is read from nowhere else: give {family} alone"
     others = ", ".join(NAMES[len(_FIRST) :])
     expected = f"expected {', '.join(_FIRST)} or a .jsonl file of questions; {others} and bbh/TASK are known too"
     hint = f"did you mean {near[0]}{colon}{place}?" if near else expected

@@ -1,5 +1,6 @@
 """Published data sets: from files in a local directory, or from the hub through the package `datasets`."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,11 +9,11 @@ from pathlib import Path
 from agent_forge.errors import QuestionError
 from agent_forge.questions.sources.hub import HubPart, choose_configurations, split_names
 from agent_forge.questions.sources.local import LocalPart, find_part
-from agent_forge.questions.sources.rows import bare_name
+from agent_forge.questions.sources.rows import bare_name, what_is_at
 from agent_forge.questions.sources.task import Part, Row, TaskQuestions
 from agent_forge.records import AnswerKind, Question
 
-__all__ = ["HUB_NAME", "HubPart", "Published", "has_part", "load_from_place", "load_published"]
+__all__ = ["HUB_NAME", "HubPart", "Published", "has_part", "load_from_place", "load_published", "local_path"]
 
 # What a row becomes; called with the row and where it stands.
 ReadRow = Callable[[Row, str], Question]
@@ -61,10 +62,7 @@ def load_published(data_set: Published, dataset_path: str | None) -> TaskQuestio
     """
     if dataset_path is None:
         return _from_hub(data_set, data_set.hub)
-    found = {part: at for part in data_set.files if (at := _local_part(data_set, part, dataset_path)) is not None}
-    if "test" not in found:
-        raise QuestionError(_missing(data_set, dataset_path))
-    return _task(data_set, {part: (at.name, at.source, at.rows()) for part, at in found.items()})
+    return _from_directory(data_set, dataset_path, f"dataset_path {dataset_path}")
 
 
 def load_from_place(data_set: Published, place: str) -> TaskQuestions:
@@ -79,19 +77,32 @@ def load_from_place(data_set: Published, place: str) -> TaskQuestions:
     Raises:
         QuestionError: when there is none of these, or a row is not as published.
     """
-    path = Path(place).expanduser()
-    if path.is_file():
+    path = local_path(place)
+    at = what_is_at(path) if place else "nothing"
+    if at == "file":
         part = _part_of_file(path)
         return _task(data_set, {part: (bare_name(path)[0], str(path), LocalPart(part, (path,)).rows())})
-    if place and path.is_dir():
-        return load_published(data_set, str(path))
-    match = HUB_NAME.fullmatch(place)
+    if at == "directory":
+        return _from_directory(data_set, str(path), f"{data_set.name}:{place}")
+    match = HUB_NAME.fullmatch(place.removeprefix("hf://"))
     if match is None or bare_name(path)[1]:
         raise QuestionError(
             f"{data_set.name}:{place}: there is no file or directory {place}, and on the hub a data set is called "
             "owner/name; give one of these"
         )
     return _from_hub(data_set, _hub_parts(data_set, match["repository"], match["configuration"]))
+
+
+def _from_directory(data_set: Published, directory: str, called: str) -> TaskQuestions:
+    found = {part: at for part in data_set.files if (at := _local_part(data_set, part, directory)) is not None}
+    if "test" not in found:
+        raise QuestionError(_missing(data_set, directory, called))
+    return _task(data_set, {part: (at.name, at.source, at.rows()) for part, at in found.items()})
+
+
+def local_path(place: str) -> Path:
+    """Return a place as a path; `~` is the home directory, since no shell expands it after `FAMILY:`."""
+    return Path(os.path.expanduser(place))  # noqa: PTH111 - the method of paths raises where there is no such user
 
 
 def _from_hub(data_set: Published, parts: Mapping[Part, HubPart]) -> TaskQuestions:
@@ -142,14 +153,14 @@ def _find(data_set: Published, part: Part, folders: Sequence[Path]) -> LocalPart
     return find_part(folders, data_set.files[part], configurations, split)
 
 
-def _missing(data_set: Published, dataset_path: str) -> str:
-    if Path(dataset_path).is_file():
+def _missing(data_set: Published, directory: str, called: str) -> str:
+    if what_is_at(Path(directory)) == "file":
         return (
-            f"dataset_path {dataset_path} is a file, and a directory is expected; "
-            f"name the file itself as the data set: {data_set.name}:{dataset_path}"
+            f"{called} is a file, and a directory is expected; "
+            f"name the file itself as the data set: {data_set.name}:{directory}"
         )
     file = f"{data_set.folders[0]}/{data_set.files['test'][0]}.jsonl"
-    return f"dataset_path {dataset_path} has no {file}; put the published file there"
+    return f"{called} has no {file}; put the published file there"
 
 
 def _part_of_file(path: Path) -> Part:

@@ -14,6 +14,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from agent_forge.errors import QuestionError
 from agent_forge.questions.sources.lines import json_lines, json_object
@@ -31,11 +32,7 @@ def file_rows(path: Path) -> Iterator[tuple[str, Row]]:
     Raises:
         QuestionError: when the file cannot be read, is not what it should be, or holds no row.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-    except (OSError, ValueError) as cause:
-        raise QuestionError(f"cannot read questions {path}: {cause}; a file of JSON lines is expected") from cause
+    head = _head(path)
     if head == _PARQUET or path.suffix == ".parquet":
         yield from _parquet_rows(path)
     elif bare_name(path)[1].startswith(".json") and ".jsonl" not in path.suffixes:
@@ -46,12 +43,31 @@ def file_rows(path: Path) -> Iterator[tuple[str, Row]]:
         yield from json_lines(path)
 
 
+def what_is_at(path: Path) -> Literal["file", "directory", "nothing"]:
+    """Return what a path leads to; nothing where the system cannot even have such a name."""
+    try:
+        return "directory" if path.is_dir() else "file" if path.exists() else "nothing"
+    except (OSError, ValueError):
+        return "nothing"
+
+
 def bare_name(path: Path) -> tuple[str, str]:
     """Return a file's name without the suffix that says its form, and that suffix; any other suffix stays."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if path.name.lower().endswith(suffix) and len(path.name) > len(suffix):
             return path.name[: -len(suffix)], suffix
     return path.stem, path.suffix
+
+
+def _head(path: Path) -> bytes:
+    try:
+        # A pipe can be read only once: it holds JSON lines.
+        if not path.is_file() and path.exists():
+            return b""
+        with path.open("rb") as file:
+            return file.read(4)
+    except (OSError, ValueError) as cause:
+        raise QuestionError(f"cannot read questions {path}: {cause}; a file of JSON lines is expected") from cause
 
 
 def _text(path: Path) -> str:
