@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from published_rows import rows
+from published_rows import parquet, rows
 
 from agent_forge.errors import QuestionError
 from agent_forge.questions.sources import load_task
 from agent_forge.questions.sources.bbh import TASKS
+from agent_forge.questions.sources.hub import HubPart, choose_configurations, split_names
 
 # repository -> configuration -> split -> rows
 Repositories = Mapping[str, Mapping[str, Mapping[str, list[dict[str, object]]]]]
@@ -131,3 +133,38 @@ def test_a_cache_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     with pytest.raises(QuestionError, match=r"Permission denied: '/nonexistent'.*dataset_path"):
         load_task("commonsenseqa")
+
+
+README = """---
+configs:
+- config_name: main
+  data_files: [{split: train, path: main/train-*.parquet}, {split: test, path: main/test-*.parquet}]
+- config_name: socratic
+  data_files: [{split: train, path: socratic/train-*.parquet}]
+---
+"""
+
+
+def test_the_package_itself_reads_a_repository_as_this_asks_it_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    repository = tmp_path / "gsm8k"
+    for part, first in (("train", 0), ("test", 50)):
+        for shard in range(2):
+            name = f"{part}-{shard:05d}-of-00002.parquet"
+            parquet(repository / "main" / name, rows("gsm8k", 3, first + 3 * shard))
+    parquet(repository / "socratic" / "train-00000-of-00001.parquet", rows("gsm8k", 1))
+    (repository / "README.md").write_text(README)
+    found = str(repository)
+    assert choose_configurations("gsm8k:x", found, None, ("main",)) == ("main",)
+    assert sorted(split_names("gsm8k:x", found, "main")) == ["test", "train"]
+    read = list(HubPart(found, ("main",), "test").rows("gsm8k"))
+    assert [row for _, row in read] == rows("gsm8k", 6, 50) and read[5][0] == f"{found}:test:6"
+    with pytest.raises(QuestionError, match="has the configurations main, socratic"):
+        choose_configurations("gsm8k:x", found, None, ("none",))
+    with pytest.raises(QuestionError, match="validation") as caught:
+        list(HubPart(found, ("main",), "validation").rows("gsm8k"))
+    assert "\n" not in str(caught.value)
