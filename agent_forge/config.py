@@ -96,7 +96,8 @@ class QuietSTaRConfig(BaseModel):
         ("gsm8k",),
         "questions",
         "prepare-questions",
-        description="Target tasks: arithmetic, gsm8k, math, code, reasoning or a file of questions; several by commas.",
+        description="Target tasks: arithmetic, gsm8k, math, code, reasoning, another of docs/datasets.md or a file of "
+        "questions; several by commas.",
         min_length=1,
     )
     guard_datasets: Names = _field(

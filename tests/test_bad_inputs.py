@@ -76,6 +76,8 @@ FIELDS = {
     "template without a prompt": ({"prompt_template": "Q:"}, ["prompt_template", "{prompt}"]),
     "thought token in the cue": ({"answer_cue": "<|endofthought|>"}, ["<|endofthought|>", "answer_cue"]),
     "unknown data set": ({"eval_dataset": "arithmetics"}, ["arithmetics", "did you mean arithmetic?"]),
+    "unknown task of a family": ({"eval_dataset": "bbh/hyperbatn"}, ["did you mean bbh/hyperbaton?"]),
+    "a place that is not there": ({"guard_datasets": "gsm8k:none.parquet"}, ["none.parquet", "owner/name"]),
     "missing question file": ({"eval_dataset": "none.jsonl"}, ["none.jsonl"]),
     "missing guard data set": ({"guard_datasets": "guard.jsonl"}, ["guard.jsonl"]),
     "missing local copy": ({"eval_dataset": "gsm8k", "dataset_path": "nowhere"}, ["nowhere"]),
@@ -94,6 +96,17 @@ QUESTION_FILES = {
     "duplicate ids": (2 * (json.dumps(QUESTION | {"id": "a"}) + "\n"), [":2", "a occurs twice"]),
     "too few": (json.dumps(QUESTION) + "\n", ["questions", "needed"]),
     "bytes that are no text": ("\udcff", ["questions.jsonl"]),
+}
+# Files of published data sets, and what the line must name.
+PUBLISHED_FILES = {
+    "cut parquet": ("gsm8k/test.parquet", "PAR1 and no more", ["test.parquet", "parquet file"]),
+    "another set's rows": ("gsm8k/test.jsonl", '{"problem": "1+1", "answer": "2"}', ["test.jsonl:1", "question"]),
+    "a JSON list cut off": ("gsm8k/test.json", '[{"question": "1+1"},', ["test.json", "not JSON"]),
+    "only questions to judge on": (
+        "gsm8k/test.jsonl",
+        '{"question": "1+1", "answer": "#### 2"}',
+        ["only published test"],
+    ),
 }
 CONFIGURATIONS = {
     "corrupt JSON": ("config.json", '{"alpha": 0.05', ["config.json", "JSON"]),
@@ -145,6 +158,15 @@ def test_bad_question_file(tmp_path, out, refusal, field, case):
     file = tmp_path / "questions.jsonl"
     file.write_text(text, errors="surrogateescape")
     mentions(refusal(*run_arguments(tmp_path, **{field: str(file)}), quiet=False), words)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("case", PUBLISHED_FILES)
+def test_bad_published_file(tmp_path, out, refusal, case):
+    name, text, words = PUBLISHED_FILES[case]
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(text)
+    mentions(refusal(*run_arguments(tmp_path, eval_dataset="gsm8k", dataset_path=str(tmp_path)), quiet=False), words)
     assert not out.exists()
 
 

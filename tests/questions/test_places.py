@@ -10,6 +10,7 @@ from published_rows import document, lines, parquet, rows
 from agent_forge.errors import QuestionError
 from agent_forge.questions.sources import Part, TaskQuestions, load_task
 from agent_forge.questions.sources.mathematics import _SUBJECTS
+from agent_forge.questions.split import split_questions
 
 
 def prompts(found: TaskQuestions, part: Part) -> list[str]:
@@ -99,6 +100,21 @@ def test_math_is_judged_on_math_500_where_it_is(tmp_path: Path) -> None:
     assert (len(found.parts["train"]), prompts(found, "test")) == (3, ["Find $90 + 1$.", "Find $91 + 1$."])
     alone = load_task("math500", str(tmp_path))
     assert (alone.task, set(alone.parts), prompts(alone, "test")) == ("math500", {"test"}, prompts(found, "test"))
+
+
+def test_what_math_500_holds_is_never_baked_from_whatever_the_train_part_holds(tmp_path: Path) -> None:
+    def problem(n: int) -> str:
+        return f"Given ${n}$, " + " ".join(
+            f"{word}{n}" for word in ["how", "many", "of", "the", "sums", "are", "odd", "or", "even,", "and", "why"]
+        )
+
+    held = [{"problem": problem(n), "answer": f"{n}", "solution": ""} for n in range(100, 140)]
+    spelt = [row | {"problem": f"  {problem(n)}".replace("$", r"\$").upper()} for n, row in enumerate(held[:20], 100)]
+    longer = [row | {"problem": f"First of all: {row['problem']}? Say it."} for row in held[20:]]
+    lines(tmp_path / "math" / "train.jsonl", [*rows("math", 30), *spelt, *longer])
+    lines(tmp_path / "math500" / "test.jsonl", held)
+    found = split_questions([load_task("math", str(tmp_path))], [], 5, 5, None)
+    assert {q.prompt for q in found.questions["bake"]} == {str(row["problem"]) for row in rows("math", 30)}
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,9 @@ def _from_hub(load: Callable[[], T], name: str, repository: str) -> T:
     except Exception as cause:  # the package raises whatever its network and file layers raise
         summary = (str(cause).splitlines() or [type(cause).__name__])[0]
         install = "; install agent-forge[datasets]" if isinstance(cause, ImportError) else ""
+        instead = "name a local copy in its place" if ":" in name else "set dataset_path to a local copy"
         raise QuestionError(
-            f"data set {name} cannot be loaded from the hub as {repository} ({summary}){install}; "
-            "or set dataset_path to a local copy"
+            f"data set {name} cannot be loaded from the hub as {repository} ({summary}){install}; or {instead}"
         ) from cause
 
 

@@ -57,8 +57,9 @@ def find_part(
     below = [name for name in configurations if name]
     for folder in folders:
         for name in names:
-            if files := _files(folder, name) or _files(folder / "data", name):
-                return LocalPart(name, tuple(files))
+            for place in (folder, folder / "data", folder / "default"):
+                if files := _files(place, name):
+                    return LocalPart(name, tuple(files))
             for called in dict.fromkeys((name, split)):
                 if files := _of_configurations(folder, below, called):
                     return LocalPart(called, tuple(files))
