@@ -189,9 +189,10 @@ def _take(pool: Sequence[Question], task: TaskQuestions, split: SplitName, wante
     if len(questions) < need:
         option = {"bake": "bake_samples", "gate": "eval_samples", "verify": "verify_samples"}[split]
         total = sum(len(part) for part in task.parts.values())
+        shared = "" if questions else "; what several tasks hold counts for the first of them"
         raise QuestionError(
             f"task {task.task} ({task.source}) has {len(questions)} of its {total} questions for {split} "
-            f"but {need} are needed; lower {option} or give more questions"
+            f"but {need} are needed; lower {option} or give more questions{shared}"
         )
     return questions[:wanted]
 

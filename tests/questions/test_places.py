@@ -1,6 +1,8 @@
 """Where a published data set is found in a local directory, in a place of the user's, and under which name."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import published_rows as made
@@ -9,7 +11,9 @@ from published_rows import document, lines, parquet, rows
 
 from agent_forge.errors import QuestionError
 from agent_forge.questions.sources import Part, TaskQuestions, load_task
+from agent_forge.questions.sources.gsm8k import GSM8K
 from agent_forge.questions.sources.mathematics import _SUBJECTS
+from agent_forge.questions.sources.published import load_from_place
 from agent_forge.questions.split import split_questions
 
 
@@ -90,6 +94,16 @@ def test_math_as_first_published_is_a_file_per_problem(tmp_path: Path) -> None:
         document(tmp_path / "MATH" / "test" / "algebra" / f"{number}.json", made.mathematics(number))
     found = load_task("math", str(tmp_path))
     assert prompts(found, "test") == ["Find $1 + 1$.", "Find $9 + 1$.", "Find $10 + 1$."]
+
+
+def test_one_data_set_under_two_names_is_told(tmp_path: Path) -> None:
+    lines(tmp_path / "math" / "train.jsonl", rows("math", 9))
+    lines(tmp_path / "math500" / "test.jsonl", rows("math", 60, 90))
+    target, guard = (load_task(name, str(tmp_path)) for name in ("math", "math500"))
+    with pytest.raises(
+        QuestionError, match=r"task math500 .* has 0 of its 60 questions for gate .* several tasks hold"
+    ):
+        split_questions([target], [guard], 5, 5, None)
 
 
 def test_math_is_judged_on_math_500_where_it_is(tmp_path: Path) -> None:
@@ -181,6 +195,29 @@ def test_the_part_of_a_file_is_what_its_name_says_and_test_when_in_doubt(file: s
     found = load_task(f"gsm8k:{path}")
     assert set(found.parts) == {part} and found.source == str(path)
     assert found.task == f"gsm8k:{path.stem}" == found.parts[part][0].task
+
+
+@pytest.mark.parametrize("family", ["math500", "bbh", "bbh/navigate"])
+def test_a_family_that_is_only_judged_on_has_no_train_files(family: str, tmp_path: Path) -> None:
+    path = lines(tmp_path / "train.jsonl", rows(family.partition("/")[0], 2))
+    assert set(load_task(f"{family}:{path}").parts) == {"test"}
+
+
+def test_rows_that_say_their_part_are_read_as_what_they_say(tmp_path: Path) -> None:
+    def belongs(row: Mapping[str, object], part: Part, where: str) -> bool:
+        return row["part"] == part
+
+    numbered = replace(GSM8K, belongs=belongs)
+    marked = [{**row, "part": part} for row, part in zip(rows("gsm8k", 3), ("train", "test", "none"), strict=True)]
+    path = lines(tmp_path / "train.jsonl", marked)
+    found = load_from_place(numbered, str(path))
+    assert {part: len(questions) for part, questions in found.parts.items()} == {"train": 1, "test": 1}
+    assert found.source == str(path)
+    lines(path, marked[1:])
+    assert set(load_from_place(numbered, str(path)).parts) == {"test"}
+    lines(path, marked[:1])
+    with pytest.raises(QuestionError, match="holds no test questions of gsm8k"):
+        load_from_place(numbered, str(path))
 
 
 def test_a_directory_of_a_users_is_read_like_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

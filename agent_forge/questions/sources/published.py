@@ -68,7 +68,8 @@ def load_published(data_set: Published, dataset_path: str | None) -> TaskQuestio
 def load_from_place(data_set: Published, place: str) -> TaskQuestions:
     """Load a data set in a family's form from a file, a directory or a repository on the hub.
 
-    A file's part is what its name says, `train` or a part to judge on; where it says neither, it is only judged on.
+    A file's part is what its name says, `train` or a part to judge on; where it says neither, or the family has no
+    train part, it is only judged on.
 
     Args:
         data_set: the family.
@@ -80,8 +81,10 @@ def load_from_place(data_set: Published, place: str) -> TaskQuestions:
     path = local_path(place)
     at = what_is_at(path) if place else "nothing"
     if at == "file":
-        part = _part_of_file(path)
-        return _task(data_set, {part: (bare_name(path)[0], str(path), LocalPart(part, (path,)).rows())})
+        # Rows that say themselves what they are of need no file name that does.
+        parts = [_part_of_file(path, data_set)] if data_set.belongs is None else list(data_set.files)
+        name = bare_name(path)[0]
+        return _task(data_set, {part: (name, str(path), LocalPart(name, (path,)).rows()) for part in parts})
     if at == "directory":
         return _from_directory(data_set, str(path), f"{data_set.name}:{place}")
     match = HUB_NAME.fullmatch(place.removeprefix("hf://"))
@@ -113,15 +116,16 @@ def _task(data_set: Published, parts: Mapping[Part, tuple[str, str, Iterable[tup
     """Read the rows of every part; parts come as published name, source and rows."""
     questions: dict[Part, tuple[Question, ...]] = {}
     for part, (_, source, rows) in parts.items():
-        questions[part] = tuple(_questions(data_set, part, rows))
-        if not questions[part]:
+        if found := tuple(_questions(data_set, part, rows)):
+            questions[part] = found
+        elif part == "test" or data_set.belongs is None:
             raise QuestionError(
                 f"{source} holds no {part} questions of {data_set.name}; the published file is expected"
             )
     return TaskQuestions(
         data_set.name,
         questions,
-        ", ".join(source for _, source, _ in parts.values()),
+        ", ".join(dict.fromkeys(source for _, source, _ in parts.values())),
         {part: name if _says_part(name) else part for part, (name, _, _) in parts.items()},
         data_set.shares_wording,
     )
@@ -163,10 +167,11 @@ def _missing(data_set: Published, directory: str, called: str) -> str:
     return f"{called} has no {file}; put the published file there"
 
 
-def _part_of_file(path: Path) -> Part:
+def _part_of_file(path: Path, data_set: Published) -> Part:
     """Return the part that a file's name, or else its folder's, speaks of; what is not said to be train is test."""
     names = (bare_name(path)[0], path.absolute().parent.name)
-    return next((part for name in names if (part := _says_part(name))), "test")
+    said = next((part for name in names if (part := _says_part(name))), None)
+    return said if said is not None and said in data_set.files else "test"
 
 
 def _says_part(name: str) -> Part | None:

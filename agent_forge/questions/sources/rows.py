@@ -138,7 +138,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
                     number += 1
                     # A column that another row fills is no field of this one.
                     yield f"{path}:{number}", {name: value for name, value in row.items() if value is not None}
-    except (ArrowException, OSError, ValueError) as cause:
+    except (ArrowException, ArithmeticError, OSError, ValueError) as cause:
         summary = (str(cause).splitlines() or [type(cause).__name__])[0]
         raise QuestionError(f"cannot read questions {path}: {summary}; a whole parquet file is expected") from cause
     if not number:
