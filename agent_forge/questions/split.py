@@ -106,6 +106,11 @@ def _check_tasks(tasks: Sequence[TaskQuestions]) -> None:
                 f"{sources[task.task]} and {task.source} are both task {task.task}; give each task its own name"
             )
         sources[task.task] = task.source
+        if not set(task.parts) - {"train"}:
+            raise QuestionError(
+                f"task {task.task} ({task.source}) has only train questions, and nothing is judged on those; "
+                "give a directory or repository that holds its test part too"
+            )
         questions = [question for part in task.parts.values() for question in part]
         if stranger := next((question for question in questions if question.task != task.task), None):
             raise QuestionError(

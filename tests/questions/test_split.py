@@ -176,6 +176,8 @@ def test_more_questions_asked_for_keep_the_fewer(few: int, more: int) -> None:
             "task mine .mine.jsonl. has 1 of its 61 questions for bake but 2 are needed; lower bake",
         ),
         ([task(test=questions(60))], [], "only published test questions"),
+        ([task(train=questions(60))], [], "task mine .mine.jsonl. has only train questions"),
+        ([published()], [task("other", train=questions(60, "other"))], "task other .* has only train questions"),
         ([published()], [published()], "both task mine"),
         ([published()], [task("other", any=questions(40, "stray"))], "is of task stray"),
     ],
