@@ -36,7 +36,7 @@ _SUBJECTS = (
 def read_row(row: Row, where: str) -> Question:
     """Make a question of a row; raises QuestionError for one that is not as published."""
     prompt = text_field(row, "problem", where)
-    reference = text_field(row, "answer", where) if "answer" in row else _last_box(row, where)
+    reference = text_field(row, "answer", where) if row.get("answer") is not None else _last_box(row, where)
     return published_question(prompt, reference, "math", "math", where)
 
 
