@@ -96,7 +96,8 @@ class QuietSTaRConfig(BaseModel):
         ("gsm8k",),
         "questions",
         "prepare-questions",
-        description="Target tasks: arithmetic, gsm8k, math, code, reasoning or a file of questions; several by commas.",
+        description="Target tasks: arithmetic, gsm8k, math, code, humaneval, mbpp, reasoning or a file of questions; "
+        "several by commas.",
         min_length=1,
     )
     guard_datasets: Names = _field(
@@ -117,6 +118,9 @@ class QuietSTaRConfig(BaseModel):
         "prepare-questions",
         description="Questions per target task to bake from; default: all.",
         ge=2,
+    )
+    allow_code_execution: bool = _field(
+        False, "questions", description="Judge answers of kind code by running them in a sandbox; without it, refused."
     )
     seed: int = _field(
         0, "evaluation", *SAMPLING, "bake", "load-and-extend", description="Root of every random choice.", ge=0

@@ -4,7 +4,9 @@
     gsm8k          grade-school word problems          (gsm8k)     kind number
     math           competition mathematics       (mathematics)     kind math
     reasoning      multiple choice, ARC or CommonsenseQA (reasoning)  kind choice
-    code           refused: nothing here runs code
+    humaneval      functions to complete, only judged on (humaneval)  kind code
+    mbpp           functions to write                     (mbpp)      kind code
+    code           both of them as one task               (code)      kind code
     FILE.jsonl     questions of the user's own     (question_file) any kind
 
 A data set that is generated or a user's own has one part, `any`, that all splits draw from. A published one keeps its

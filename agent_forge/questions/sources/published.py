@@ -35,6 +35,7 @@ class Published:
         files: per part, the names its file may have, without .jsonl.
         hub: per part, where it stands on the hub.
         read_row: makes a question of a row.
+        belongs: whether a row is of a part, where a row says so itself; None when its file says it all.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Published:
     files: Mapping[Part, tuple[str, ...]]
     hub: Mapping[Part, HubPart]
     read_row: ReadRow
+    belongs: Callable[[Row, Part, str], bool] | None = None
 
 
 def load_published(data_set: Published, dataset_path: str | None) -> TaskQuestions:
@@ -62,7 +64,8 @@ def load_published(data_set: Published, dataset_path: str | None) -> TaskQuestio
         if source is None:
             continue
         rows = _hub_rows(data_set, part) if dataset_path is None else json_lines(Path(source))
-        parts[part] = tuple(data_set.read_row(row, where) for where, row in rows)
+        belongs = data_set.belongs or _all_belong
+        parts[part] = tuple(data_set.read_row(row, where) for where, row in rows if belongs(row, part, where))
         sources.append(source)
     if "test" not in parts:
         raise QuestionError(
@@ -70,6 +73,10 @@ def load_published(data_set: Published, dataset_path: str | None) -> TaskQuestio
             "put the published file there"
         )
     return TaskQuestions(data_set.name, parts, ", ".join(sources))
+
+
+def _all_belong(_row: Row, _part: Part, _where: str) -> bool:
+    return True
 
 
 def _local_file(data_set: Published, part: Part, dataset_path: str) -> str | None:
