@@ -32,7 +32,7 @@ def test_where_namespaces_are_forbidden_bubblewraps_own_words_are_passed_on(monk
     ("taken", "escape"),
     [
         (("--unshare-pid",), "is a process of the host"),
-        (("--uid", "65534"), "is a user of the host"),
+        (("--uid", "65534"), "becomes another user"),
         (("--clearenv",), "sees the environment"),
         (("--tmpfs", "/tmp"), "sees a file of the host"),
         (("--remount-ro", "/"), "writes outside of its directory"),
@@ -51,9 +51,6 @@ def test_every_part_of_the_isolation_is_tried(sandbox, monkeypatch, taken: tuple
             return [*command[: place - 2], "--bind", "/tmp", "/tmp", *command[place + 2 :]]
         if taken == ("--seccomp",):
             return [*command[:place], *command[place + 2 :]]
-        if taken == ("--unshare-pid",):
-            command[place:place] = ["--ro-bind", "/proc", "/proc"]
-            place += 3
         return [*command[:place], *command[place + len(taken) :]]
 
     for module in (launch, probe):

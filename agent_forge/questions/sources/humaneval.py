@@ -15,6 +15,7 @@ A prompt that is continued is the program's beginning; one that is answered in p
 
 import ast
 import json
+from contextlib import suppress
 
 from agent_forge.answers.code import CodeReference
 from agent_forge.errors import QuestionError
@@ -34,8 +35,10 @@ def _close(found, expected, tolerance):
         return True
     if isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)) and len(expected) == len(found):
         return all(_close(one, other, tolerance) for one, other in zip(found, expected))
-    numbers = isinstance(found, (int, float)) and isinstance(expected, float)
-    return numbers and math.isclose(found, expected, rel_tol=1e-7, abs_tol=tolerance or 1e-6)
+    if not isinstance(found, (int, float)) or not isinstance(expected, float):
+        return False
+    both_nan = found != found and expected != expected
+    return both_nan or math.isclose(found, expected, rel_tol=1e-7, abs_tol=tolerance or 1e-6)
 
 def check(candidate):
     for inputs in INPUTS:
@@ -71,7 +74,9 @@ def _plus_tests(row: Row, where: str) -> str:
 
 def _inputs(row: Row, name: str, where: str) -> list[object]:
     value = row.get(name)
-    value = json.loads(value) if isinstance(value, str) else value
+    with suppress(ValueError):
+        # Some editions carry the inputs as a text.
+        value = json.loads(value) if isinstance(value, str) else value
     if not isinstance(value, list):
         raise QuestionError(f"{where}: neither test nor {name}, a list of inputs; one of them is expected")
     return value
