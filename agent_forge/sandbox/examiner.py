@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from agent_forge.sandbox.limits import Limits
 from agent_forge.sandbox.program import find_program, setting_of
-from agent_forge.sandbox.wire import Broken, Link, Message, Remote, exception_name
+from agent_forge.sandbox.wire import Broken, Link, Message, Remote, exception_name, named_exception
 
 TESTS = "<tests>"
 IN_PLACE = "__call_in_place__"
@@ -100,15 +100,19 @@ def examine(job: Message, link: Examination) -> Message:
     if found is None:
         return {"outcome": "no program"}
     told = link.ask({"op": "load", "sources": [found.setting, found.text], "names": job["names"]})
-    verdict = _not_loaded(told) or _run_tests(job, link, link.decode(told.get("value")))
+    verdict = _not_loaded(told, job["names"]) or _run_tests(job, link, link.decode(told.get("value")))
     return {**verdict, "program": found.text}
 
 
-def _not_loaded(told: Message) -> Message | None:
+def _known(name: object, names: list[str]) -> str:
+    return name if isinstance(name, str) and name in names else names[0]
+
+
+def _not_loaded(told: Message, names: list[str]) -> Message | None:
     if "missing" in told:
-        return {"outcome": "incomplete", "detail": f"does not define {str(told['missing'])[:80]}"}
+        return {"outcome": "incomplete", "detail": f"does not define {_known(told['missing'], names)}"}
     if "raised" in told:
-        return {"outcome": "raised", "detail": f"{str(told['raised'])[:80]} while it was loaded"}
+        return {"outcome": "raised", "detail": f"{named_exception(told)} while it was loaded"}
     return None
 
 

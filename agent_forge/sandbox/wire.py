@@ -131,7 +131,7 @@ class Link:
     def _ask_about(self, remote: Remote, request: Message) -> Message:
         told = self.ask({"object": self.encode(remote), **request})
         if "raised" in told:
-            raise self.raised(str(told["raised"])[:80])
+            raise self.raised(named_exception(told))
         return told
 
     def keep(self, value: object) -> Any:
@@ -288,6 +288,12 @@ def _overwrite(mine: Any, theirs: Any) -> None:
     elif isinstance(mine, (dict, set)):
         mine.clear()
         mine.update(theirs)
+
+
+def named_exception(told: Message) -> str:
+    """Return the name of the exception that a reply tells of; the other side may have put anything there."""
+    name = str(told["raised"])[:80]
+    return name if isinstance(getattr(builtins, name, None), type) else "Exception"
 
 
 def exception_name(error: BaseException) -> str:

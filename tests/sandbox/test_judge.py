@@ -1,7 +1,11 @@
 """What honest programs may rely on, and what verdicts say."""
 
+import subprocess
+import sys
 import threading
+import time
 
+import psutil
 import pytest
 
 from agent_forge.errors import InputError
@@ -123,3 +127,25 @@ def test_without_bubblewrap_it_is_refused(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="install_sandbox"):
         judge("", "", ["f"], "f()")
+
+
+LOOPING = """
+from agent_forge.sandbox.judge import judge
+from agent_forge.sandbox.limits import Limits
+judge("    while True: pass", 'def f(x):\\n    "Next."\\n', ["f"], "f(1)", Limits(600, 600))
+"""
+
+
+def test_everything_ends_with_a_judge_that_is_killed(sandbox) -> None:
+    judging_process = subprocess.Popen([sys.executable, "-c", LOOPING])
+    try:
+        family = psutil.Process(judging_process.pid)
+        # Two sandboxes, each with its first process and what it runs.
+        while len(started := family.children(recursive=True)) < 6:
+            assert judging_process.poll() is None
+            time.sleep(0.05)
+    finally:
+        judging_process.kill()
+        judging_process.wait()
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert alive == []
