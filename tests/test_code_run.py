@@ -7,7 +7,12 @@ import pytest
 from refusals import mentions, run_arguments
 
 from agent_forge import cli
+from agent_forge.config import STAGE_NAMES, QuietSTaRConfig, narrowed, result_values, stage_values
+from agent_forge.errors import InputError
+from agent_forge.records import Question, SplitReport, rows_text
 from agent_forge.sandbox.probe import require_sandbox
+from agent_forge.stages.context import StageContext
+from agent_forge.stages.registry import find_stage
 
 
 def write_lines(path, rows):
@@ -76,6 +81,34 @@ def test_a_run_that_is_allowed_judges_by_running(forge, arguments, tmp_path):
     assert {row["correct"] for row in rows} == {False}
 
 
+@pytest.mark.parametrize("stage", STAGE_NAMES)
+def test_every_stage_is_told_and_no_result_depends_on_it(stage):
+    config = QuietSTaRConfig(model_path="m", output_path="o", allow_code_execution=True)
+    assert narrowed(config, stage).allow_code_execution
+    assert "allow_code_execution" not in stage_values(config, stage)
+    assert "allow_code_execution" not in result_values(config)
+
+
+@pytest.mark.parametrize("stage", ["evaluate-round", "collect-traces", "verify"])
+def test_stages_refuse_before_they_load_a_model(tmp_path, stage):
+    question = Question(id="add", prompt="Add.", reference=ADD["reference"], kind="code")
+    for split in ("bake", "gate", "verify"):
+        (tmp_path / f"{split}.jsonl").write_text(rows_text([question]))
+    (tmp_path / "splits.json").write_text(SPLITS.model_dump_json())
+    context = StageContext(
+        config=QuietSTaRConfig(model_path="m", output_path="o"),
+        inputs={"questions": (tmp_path,)},
+        parameters={"cell": "0-0", "shard": "0"},
+        outputs={},
+        scratch=tmp_path,
+    )
+    with pytest.raises(InputError, match="--allow-code-execution"):
+        find_stage(stage).run(context)
+
+
+SPLITS = SplitReport(
+    counts={}, per_task={}, guard_tasks=(), digests={}, available={}, dropped=(), duplicates_removed=0, sources={}
+)
 ADD = {"id": "add", "prompt": "Write add(a, b).", "kind": "code"}
 ADD["reference"] = json.dumps({"names": ["add"], "tests": "assert add(1, 2) == 3\n"})
 GIVEN = [

@@ -99,8 +99,11 @@ def examine(job: Message, link: Examination) -> Message:
     found = find_program(job["completion"], job["prompt"], job["names"][0])
     if found is None:
         return {"outcome": "no program"}
-    told = link.ask({"op": "load", "sources": [found.setting, found.text], "names": job["names"]})
-    verdict = _not_loaded(told, job["names"]) or _run_tests(job, link, link.decode(told.get("value")))
+    try:
+        told = link.ask({"op": "load", "sources": [found.setting, found.text], "names": job["names"]})
+        verdict = _not_loaded(told, job["names"]) or _run_tests(job, link, link.decode(told.get("value")))
+    except Broken:
+        verdict = {"outcome": "ended"}
     return {**verdict, "program": found.text}
 
 
@@ -167,11 +170,7 @@ def main(incoming: int, outgoing: int, limits: Limits) -> None:
     if link._incoming.readline(64) != b"ready\n":
         os._exit(3)
     print("ready", file=verdicts, flush=True)
-    try:
-        verdict = examine(job, link)
-    except Broken:
-        verdict = {"outcome": "ended"}
-    print(json.dumps(verdict), file=verdicts, flush=True)
+    print(json.dumps(examine(job, link)), file=verdicts, flush=True)
     os._exit(0)
 
 

@@ -96,11 +96,19 @@ def _readings(text: str, prompt: str, name: str, begun: bool) -> Iterator[str]:
     for start in list(_START.finditer(text.lstrip()))[:STARTS]:
         yield text.lstrip()[start.start() :]
     if begun:
+        inner = _depth(prompt, name)
         for body in [*blocks[:1], text]:
             yield _continued(prompt, body, name)
-            yield _continued(prompt, indent(dedent(body), "    "), name)
+            yield _continued(prompt, indent(dedent(body), inner), name)
             # The first line's indentation is what a cue before the answer or its trimming swallows.
-            yield _continued(prompt, "    " + body.lstrip(), name)
+            yield _continued(prompt, inner + body.lstrip(), name)
+
+
+def _depth(prompt: str, name: str) -> str:
+    """Return the indentation of the function that a prompt begins."""
+    asked = prompt_code(prompt)
+    body: list[ast.stmt] = getattr(asked and _find(asked, name), "body", [])
+    return prompt.split("\n")[body[0].lineno - 1][: body[0].col_offset] if body else "    "
 
 
 def _continued(prompt: str, text: str, name: str) -> str:

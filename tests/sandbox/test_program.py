@@ -102,6 +102,13 @@ def test_what_does_not_parse_or_does_nothing_is_no_program(completion: str) -> N
     assert find_program(completion, PROMPT, "f") is None
 
 
+@pytest.mark.parametrize("inner", ["  ", "    ", "\t"])
+def test_the_continuation_stands_as_deep_as_the_prompt(inner: str) -> None:
+    prompt = f'def f(x):\n{inner}"""Next.\n\n{inner}    >>> f(1)\n{inner}      2"""\n'
+    for completion in ("return x + 1", "y = x\nreturn y + 1", f"{inner}return x + 1"):
+        assert computed(completion, prompt) == 2
+
+
 def test_helpers_of_the_prompt_come_from_the_prompt() -> None:
     assert setting_of(PROMPT, "f") == "import math\ndef half(x):\n    return x / 2"
     assert setting_of(ASKED, "f") == ""
