@@ -2,8 +2,8 @@
 
 Two processes, each in a sandbox of its own: the *candidate* runs the program, the *examiner* runs the tests. They share
 no interpreter, memory, file system or process table, only a pair of pipes, over which the examiner asks for calls and
-gets plain values back (`wire`). So whatever a program does to its own interpreter, the comparison is made by one that
-it has never touched.
+gets plain values back (`values`, `wire`). So whatever a program does to its own interpreter, the comparison is made by
+one that it has never touched.
 
     forge (judge) ── job, verdict ── examiner ── calls, plain values ── candidate
                                      tests                              program
@@ -17,5 +17,5 @@ file sizes have hard limits, wall time is kept from outside, and everything ends
 Not covered: a fault in the kernel or the processor. Seen from outside, the processes belong to the user who started
 them, and a program may read the Python installation. Time spent is not hidden from it.
 
-`wire`, `program`, `examiner`, `candidate` and `limits` run inside, where nothing but the standard library is.
+`values`, `wire`, `program`, `examiner`, `candidate` and `limits` run inside, where nothing but the standard library is.
 """

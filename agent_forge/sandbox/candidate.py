@@ -9,7 +9,8 @@ import types
 from typing import Any
 
 from agent_forge.sandbox.limits import Limits
-from agent_forge.sandbox.wire import Broken, Link, Message, Remote, exception_name
+from agent_forge.sandbox.values import Broken, Message, Remote
+from agent_forge.sandbox.wire import Link, exception_name
 
 MODULE = "program"
 

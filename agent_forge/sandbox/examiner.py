@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 from agent_forge.sandbox.limits import Limits
 from agent_forge.sandbox.program import find_program, setting_of
-from agent_forge.sandbox.wire import Broken, Link, Message, Remote, exception_name, named_exception
+from agent_forge.sandbox.values import Broken, Message, Remote
+from agent_forge.sandbox.wire import Link, exception_name, named_exception
 
 TESTS = "<tests>"
 IN_PLACE = "__call_in_place__"

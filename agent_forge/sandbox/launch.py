@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import IO
 
 import agent_forge
-from agent_forge.errors import InputError
+from agent_forge.errors import InputError, SandboxError
 from agent_forge.sandbox.limits import Limits
 from agent_forge.sandbox.seccomp import compiled_filter
 
 # Where the modules that run inside, and packages that tests may import, stand in a sandbox.
 HOME = "/forge"
 PACKAGES = "/packages"
-INSIDE = ("__init__", "limits", "wire", "program", "examiner", "candidate")
+INSIDE = ("__init__", "limits", "values", "wire", "program", "examiner", "candidate")
 # What benchmark tests compare floating point results with.
 OFFERED = ("numpy",)
 SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
@@ -54,16 +54,23 @@ def sandboxed(
         stdin: its standard input.
         stdout: its standard output.
         keep: descriptors it gets besides.
+
+    Raises:
+        SandboxError: when the system has no room for another process.
     """
     with filtered() as filtering:
-        process = subprocess.Popen(
-            [*sandbox_command(limits, filtering), *_python(entry, arguments, limits)],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[filtering, *keep],
-            start_new_session=True,
-        )
+        command = [*sandbox_command(limits, filtering), *_python(entry, arguments, limits)]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[filtering, *keep],
+                start_new_session=True,
+            )
+        except OSError as cause:
+            raise SandboxError(f"a sandbox cannot be started: {cause}; is the machine out of memory?") from cause
     try:
         yield process
     finally:

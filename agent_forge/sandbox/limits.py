@@ -3,9 +3,6 @@
 import resource
 from dataclasses import dataclass
 
-EXPIRED = 24
-"""SIGXCPU: the process has used up its CPU time."""
-
 
 @dataclass(frozen=True)
 class Limits:

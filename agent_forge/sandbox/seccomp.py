@@ -1,7 +1,7 @@
 """The filter of system calls that a sandboxed process runs under, as a classic BPF program (seccomp(2)).
 
-Refused with EPERM: new processes and threads, sockets, memory that no limit counts (System V, memfd), and what reaches
-into other processes or the kernel. Calls by another architecture's numbers kill the process.
+Refused with EPERM: new processes and threads, sockets, memory that no limit counts (System V, memfd, watches), and what
+reaches into other processes or the kernel. Calls by another architecture's numbers kill the process.
 """
 
 import platform
@@ -45,6 +45,8 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
     "fanotify_init": (300, 262),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),

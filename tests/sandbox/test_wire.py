@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_forge.sandbox.wire import Broken, Link, Remote, exception_name
+from agent_forge.sandbox.values import Broken, Remote
+from agent_forge.sandbox.wire import Link, exception_name
 
 HASHABLE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
