@@ -48,15 +48,19 @@ def find_program(completion: str, prompt: str, name: str) -> Found | None:
     """
     if len(completion) > LONGEST:
         return None
+    prompt, text = _lines_as_python_counts(prompt), _lines_as_python_counts(completion)
     asked = prompt_code(prompt)
     begun = asked is not None and _find(asked, name) is not None
-    text = completion.replace("\r\n", "\n")
     setting = setting_of(prompt, name)
     for reading in _readings(text, prompt, name, begun):
         program = trimmed(reading, name)
         if program is not None:
             return Found(setting, program)
     return None
+
+
+def _lines_as_python_counts(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def prompt_code(prompt: str) -> ast.Module | None:
@@ -67,6 +71,7 @@ def prompt_code(prompt: str) -> ast.Module | None:
 
 def setting_of(prompt: str, name: str) -> str:
     """Return what a prompt that is Python defines besides the wanted function: imports and helpers."""
+    prompt = _lines_as_python_counts(prompt)
     tree = prompt_code(prompt)
     if tree is None or _find(tree, name) is None:
         return ""

@@ -30,12 +30,14 @@ FULL = {
     "task_id": 601,
     "text": "Write a function to find the longest chain which can be formed from the given set of pairs.",
     "code": "class Pair(object): \r\n\tdef __init__(self, a, b): \r\n\t\tself.a = a \r\n\t\tself.b = b \r\n"
-    "def max_chain_length(arr, n): \r\n\tends = 0\r\n\tlast = None\r\n"
-    "\tfor pair in sorted(arr, key=lambda pair: pair.b):\r\n"
-    "\t\tif last is None or pair.a > last:\r\n\t\t\tends += 1\r\n\t\t\tlast = pair.b\r\n\treturn ends",
+    "def max_chain_length(arr, n): \r\n\tmax = 0\r\n\tmcl = [1 for i in range(n)] \r\n\tfor i in range(1, n): \r\n"
+    "\t\tfor j in range(0, i): \r\n\t\t\tif (arr[i].a > arr[j].b and\r\n\t\t\t\tmcl[i] < mcl[j] + 1): \r\n"
+    "\t\t\t\tmcl[i] = mcl[j] + 1\r\n\tfor i in range(n): \r\n\t\tif (max < mcl[i]): \r\n\t\t\tmax = mcl[i] \r\n"
+    "\treturn max",
     "test_list": [
         "assert max_chain_length([Pair(5, 24), Pair(15, 25),Pair(27, 40), Pair(50, 60)], 4) == 3",
         "assert max_chain_length([Pair(1, 2), Pair(3, 4),Pair(5, 6), Pair(7, 8)], 4) == 4",
+        "assert max_chain_length([Pair(19, 10), Pair(11, 12),Pair(13, 14), Pair(15, 16), Pair(31, 54)], 5) == 5",
     ],
     "test_setup_code": "",
     "challenge_test_list": [],
@@ -53,6 +55,15 @@ MBPP_PLUS = SANITIZED | {
     "test": "import numpy as np\n\ninputs = [[10], [5], [4]]\nresults = [40, 20, 16]\n"
     "for i, (inp, exp) in enumerate(zip(inputs, results)):\n"
     "    assert np.allclose(square_perimeter(*inp), exp)\n",
+}
+COMPLEX = {
+    "text": "Write a function to convert polar coordinates to rectangular coordinates.",
+    "code": "import cmath\r\ndef polar_rect(x,y):\r\n cn = complex(x,y)\r\n cn=cmath.polar(cn)\r\n"
+    " cn1 = cmath.rect(2, cmath.pi)\r\n return (cn,cn1)\r",
+    "task_id": 590,
+    "test_setup_code": "",
+    "test_list": ["assert polar_rect(3,4)==((5.0, 0.9272952180016122), (-2+2.4492935982947064e-16j))"],
+    "challenge_test_list": [],
 }
 TREE = {
     "task_id": 927,
@@ -77,7 +88,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-@pytest.mark.parametrize("row", [HUMANEVAL, PLUS, FULL, SANITIZED, MBPP_PLUS, TREE])
+@pytest.mark.parametrize("row", [HUMANEVAL, PLUS, FULL, SANITIZED, MBPP_PLUS, COMPLEX, TREE])
 def test_the_published_solution_passes_and_an_idle_one_does_not(row: dict) -> None:
     from_humaneval = "entry_point" in row
     question = (humaneval if from_humaneval else mbpp).read_row(row, "here:1")
@@ -89,7 +100,7 @@ def test_the_published_solution_passes_and_an_idle_one_does_not(row: dict) -> No
     assert not grade("code", idle, question.reference, question.prompt, allow_code_execution=True).correct
 
 
-@pytest.mark.parametrize("row", [FULL, SANITIZED, MBPP_PLUS, TREE])
+@pytest.mark.parametrize("row", [FULL, SANITIZED, MBPP_PLUS, COMPLEX, TREE])
 def test_the_prompt_says_what_to_define_and_not_how_it_is_tested(row: dict) -> None:
     question = mbpp.read_row(row, "here:1")
     reference = CodeReference.model_validate_json(question.reference)
