@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint typecheck test check compile run run-baseline-wins image test-image manifests bench docs clean
+.PHONY: help install sandbox format lint typecheck test check compile run run-baseline-wins image test-image manifests bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "%-20s%s\n", $$1, $$2}'
@@ -18,6 +18,9 @@ $(VENV)/installed: pyproject.toml
 
 install: $(VENV)/installed  ## create .venv and install the package with its development tools
 
+sandbox:  ## install bubblewrap, in which answers of kind code are run
+	scripts/install_sandbox.sh
+
 format: install  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -29,7 +32,7 @@ lint: install  ## check formatting and lint rules
 typecheck: install  ## check types strictly
 	$(BIN)/mypy
 
-test: install  ## run the test suite
+test: install sandbox  ## run the test suite
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 compile: install  ## compile the Kubeflow pipeline

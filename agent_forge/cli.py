@@ -39,12 +39,15 @@ def bake_quietstar(
     model: Annotated[str | None, typer.Option(help="Champion: directory, .gguf file or hub name.")] = None,
     out: Annotated[str | None, typer.Option(help="Run directory.")] = None,
     eval_dataset: Annotated[
-        str | None, typer.Option(help="arithmetic, gsm8k, math, reasoning or FILE.jsonl; several by commas.")
+        str | None, typer.Option(help="arithmetic, gsm8k, math, code, reasoning or FILE.jsonl; several by commas.")
     ] = None,
     eval_samples: Annotated[int | None, typer.Option(help="Questions per task that the gate judges on.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
+    allow_code_execution: Annotated[
+        bool, typer.Option("--allow-code-execution", help="Judge code by running it in a sandbox.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was stopped.")] = False,
     json_lines: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
@@ -59,6 +62,7 @@ def bake_quietstar(
         "eval_dataset": eval_dataset,
         "eval_samples": eval_samples,
         "device": device,
+        "allow_code_execution": allow_code_execution or None,
     }
     arguments |= {name: value for name, value in named.items() if value is not None}
     settings = load_config(arguments, config, os.environ)

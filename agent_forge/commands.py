@@ -91,6 +91,9 @@ def grade(
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Data set whose questions were answered.")] = None,
     dataset_path: Annotated[str | None, typer.Option(help="Local directory with the data set's files.")] = None,
+    allow_code_execution: Annotated[
+        bool, typer.Option("--allow-code-execution", help="Judge code by running it in a sandbox.")
+    ] = False,
 ) -> None:
     """Grade completions again; prints JSON lines `id extracted correct reason`."""
     from agent_forge.answers import grade as judge
@@ -102,9 +105,13 @@ def grade(
     source = str(questions) if questions else dataset
     if source is None:
         raise ConfigError("give --questions FILE.jsonl or --dataset NAME: completions are graded against a reference")
-    by_id = {question.id: question for part in load_task(source, dataset_path).parts.values() for question in part}
+    by_id = {
+        question.id: question
+        for part in load_task(source, dataset_path, allow_code_execution).parts.values()
+        for question in part
+    }
     for kind in sorted({question.kind for question in by_id.values()}):
-        require_grader(kind)
+        require_grader(kind, allow_code_execution)
     rows = list(read_rows(CompletionRow, completions, ResultsError))
     if strangers := [row.id for row in rows if row.id not in by_id]:
         raise ResultsError(f"{completions}: {len(strangers)} ids are not in {source}, the first is {strangers[0]}")
@@ -112,7 +119,7 @@ def grade(
         raise ResultsError(f"{completions} holds no completions; one JSON object per line is expected")
     for row in rows:
         asked = by_id[row.id]
-        found = judge(asked.kind, row.completion, asked.reference, asked.prompt)
+        found = judge(asked.kind, row.completion, asked.reference, asked.prompt, allow_code_execution)
         answer = {"id": row.id, "extracted": found.extracted, "correct": found.correct, "reason": found.reason}
         typer.echo(json.dumps(answer, ensure_ascii=False))
 

@@ -119,6 +119,9 @@ class QuietSTaRConfig(BaseModel):
         description="Questions per target task to bake from; default: all.",
         ge=2,
     )
+    allow_code_execution: bool = _field(
+        False, "questions", description="Judge answers of kind code by running them in a sandbox; without it, refused."
+    )
     seed: int = _field(
         0, "evaluation", *SAMPLING, "bake", "load-and-extend", description="Root of every random choice.", ge=0
     )

@@ -9,7 +9,7 @@ ROOT = Path(agent_forge.__file__).parent
 LAYERS = (
     ("errors", "config", "records"),
     (
-        *("questions", "answers", "thoughts", "traces", "statistics", "observations", "comparison", "gate"),
+        *("questions", "answers", "sandbox", "thoughts", "traces", "statistics", "observations", "comparison", "gate"),
         *("verification", "simulation", "calibration"),
     ),
     ("models", "storage", "tracking"),

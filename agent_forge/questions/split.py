@@ -38,6 +38,7 @@ def split_questions(
     eval_samples: int,
     verify_samples: int,
     bake_samples: int | None,
+    allow_code_execution: bool = False,
 ) -> Splits:
     """Split, drop leaks, take the first of each task's questions in the order of their hashes.
 
@@ -47,13 +48,14 @@ def split_questions(
         eval_samples: gate questions per task.
         verify_samples: verify questions per task.
         bake_samples: bake questions per target task; None takes all.
+        allow_code_execution: whether answers may be run to judge them.
 
     Raises:
         InputError: when a task has fewer questions than a split needs, nothing may be baked from, names or ids
             collide, or answers of a kind cannot be graded here.
     """
     tasks = [*targets, *guards]
-    _check_tasks(tasks)
+    _check_tasks(tasks, allow_code_execution)
     pools, duplicates = _pools(targets, guards)
     dropped = _drop_leaks(pools, own_texts(tasks))
     wanted = {"bake": bake_samples, "gate": eval_samples, "verify": verify_samples}
@@ -98,7 +100,7 @@ def _part_uses(task: TaskQuestions, guard: bool) -> tuple[PartUse, ...]:
     )
 
 
-def _check_tasks(tasks: Sequence[TaskQuestions]) -> None:
+def _check_tasks(tasks: Sequence[TaskQuestions], allow_code_execution: bool) -> None:
     sources: dict[str, str] = {}
     for task in tasks:
         if task.task in sources:
@@ -117,7 +119,7 @@ def _check_tasks(tasks: Sequence[TaskQuestions]) -> None:
                 f"{task.source}: question {stranger.id} is of task {stranger.task}; give one file per task"
             )
         for kind in sorted({question.kind for question in questions}):
-            require_grader(kind)
+            require_grader(kind, allow_code_execution)
 
 
 def _bakeable(targets: Sequence[TaskQuestions]) -> list[TaskQuestions]:

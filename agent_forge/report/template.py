@@ -13,6 +13,8 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from agent_forge.answers.code import shown_reference
+from agent_forge.records import Question
 from agent_forge.report import formats
 from agent_forge.report.plots import ARM_NAMES, CHECKED_ARM_NAMES, reason_name
 from agent_forge.report.redact import masked_text
@@ -48,7 +50,7 @@ def environment() -> Environment:
     made.filters.update(
         {name: getattr(formats, name) for name in (*names, "significant", "plural", "threshold", "bare")}
     )
-    made.filters.update(clip=clip, reason_name=reason_name, setting=_setting)
+    made.filters.update(clip=clip, reason_name=reason_name, setting=_setting, reference=_reference)
     style = files("agent_forge.report").joinpath("style.css").read_text(encoding="utf-8")
     made.globals.update(style=Markup(style), arm_names=ARM_NAMES, checked_arm_names=CHECKED_ARM_NAMES)
     return made
@@ -70,6 +72,11 @@ def _shown(value: object) -> object:
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return visible(masked_text(value))
+
+
+def _reference(question: Question) -> str:
+    """Return a question's reference answer as people read it."""
+    return shown_reference(question.reference) if question.kind == "code" else question.reference
 
 
 def _setting(value: object) -> str:

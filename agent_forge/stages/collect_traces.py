@@ -4,10 +4,13 @@ The samples without a thought serve twice: they tell which questions need no tho
 the bake so that the model keeps answering as it did when it is made to answer directly.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 from agent_forge.models.sample import Sampled
 from agent_forge.records import ReplayRow, ResultRow, Trace, TraceReport
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.rows import Asked, open_bench, result_row, sample_rows
+from agent_forge.stages.rows import Asked, grading, open_bench, require_graders, sample_rows
 from agent_forge.storage.question_files import read_split, shard
 from agent_forge.storage.trace_files import TraceSet, write_traces
 from agent_forge.thoughts import direct_script, elicited_script
@@ -34,15 +37,21 @@ def collect_traces(context: StageContext) -> StageOutcome:
     questions = shard(
         read_split(context.input("questions"), "bake"), int(context.parameters.get("shard", "0")), config.shards
     )
+    require_graders(context, questions)
     bench = open_bench(context, context.input("extended"), temperature=config.trace_temperature)
     numbered = [(question, sample) for question in questions for sample in range(config.trace_samples)]
     prompting = bench.prompting
     direct_asked = [Asked(q, 0, "baseline", direct_script(prompting.cue_ids), sample=k) for q, k in numbered]
     script = elicited_script(bench.rules, prompting.elicit_ids, prompting.cue_ids)
     thought_asked = [Asked(q, 0, "thought", script, sample=k) for q, k in numbered]
-    direct = sample_rows(context, bench, direct_asked, context.scratch / "direct.jsonl", ResultRow, result_row)
+    direct = sample_rows(context, bench, direct_asked, context.scratch / "direct.jsonl", ResultRow, grading(context))
     thoughts = sample_rows(
-        context, bench, thought_asked, context.scratch / "thought.jsonl", SampledTrace, _sampled_trace
+        context,
+        bench,
+        thought_asked,
+        context.scratch / "thought.jsonl",
+        SampledTrace,
+        partial(_sampled_trace, grading(context)),
     )
     solved = {question.id: True for question in questions}
     for row in direct:
@@ -65,8 +74,10 @@ def collect_traces(context: StageContext) -> StageOutcome:
     return StageOutcome(cost=meter.cost(tokens, len(questions)), metrics={"traces": float(report.kept)})
 
 
-def _sampled_trace(asked: Asked, seed: int, sampled: Sampled) -> SampledTrace:
-    row = result_row(asked, seed, sampled)
+def _sampled_trace(
+    graded: Callable[[Asked, int, Sampled], ResultRow], asked: Asked, seed: int, sampled: Sampled
+) -> SampledTrace:
+    row = graded(asked, seed, sampled)
     return SampledTrace(
         question_id=asked.question.id,
         sample=asked.sample,

@@ -6,7 +6,7 @@ from the thought arm in content only.
 
 from agent_forge.records import Arm, Question, ResultRow, TaskRole, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.rows import Asked, Bench, open_bench, result_row, sample_rows
+from agent_forge.stages.rows import Asked, Bench, grading, open_bench, require_graders, sample_rows
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.question_files import parse_cell, read_split, read_split_report, shard
 from agent_forge.thoughts import Script, direct_script, elicited_script, pause_script
@@ -19,6 +19,7 @@ def evaluate_round(context: StageContext) -> StageOutcome:
     questions_dir = context.input("questions")
     guards = set(read_split_report(questions_dir).guard_tasks)
     questions = shard(read_split(questions_dir, "gate"), shard_number, context.config.shards)
+    require_graders(context, questions)
     bench = open_bench(context, context.input("extended"))
     rows = evaluate_arms(context, bench, questions, guards, round_number)
     write_atomic(context.outputs["results"], rows_text(rows))
@@ -43,7 +44,7 @@ def evaluate_arms(
             for question, script in zip(questions, scripts, strict=True)
         ]
         log = context.scratch / f"{arm}-{round_number}.jsonl"
-        return sample_rows(context, bench, asked, log, ResultRow, result_row)
+        return sample_rows(context, bench, asked, log, ResultRow, grading(context))
 
     count = len(questions)
     baseline = ask("baseline", [direct_script(prompting.cue_ids)] * count)

@@ -29,11 +29,12 @@ def prepare_questions(context: StageContext) -> StageOutcome:
 def draw_questions(config: QuietSTaRConfig) -> tuple[dict[SplitName, tuple[Question, ...]], SplitReport]:
     """Load and split the configured tasks; the same configuration and files always give the same splits."""
     drawn = split_questions(
-        [load_task(name, config.dataset_path) for name in config.eval_dataset],
-        [load_task(name, config.dataset_path) for name in config.guard_datasets],
+        [load_task(name, config.dataset_path, config.allow_code_execution) for name in config.eval_dataset],
+        [load_task(name, config.dataset_path, config.allow_code_execution) for name in config.guard_datasets],
         config.eval_samples,
         config.verify_samples or config.eval_samples,
         config.bake_samples,
+        config.allow_code_execution,
     )
     return {name: drawn.questions[name] for name in SPLITS}, drawn.report
 

@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from agent_forge.answers import grade
+from agent_forge.answers import grade, require_grader
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ConfigError
 from agent_forge.models.load import LoadedModel, load_champion
@@ -121,10 +122,25 @@ def sample_rows(
     return [record for _, record in sorted(zip(order, records, strict=True), key=lambda pair: pair[0])]
 
 
-def result_row(asked: Asked, seed: int, sampled: Sampled) -> ResultRow:
+def require_graders(context: StageContext, questions: Sequence[Question]) -> None:
+    """Refuse questions whose answers cannot be graded on this machine, before a model is loaded.
+
+    Raises:
+        InputError: naming what is missing.
+    """
+    for kind in sorted({question.kind for question in questions}):
+        require_grader(kind, context.config.allow_code_execution)
+
+
+def grading(context: StageContext) -> Callable[[Asked, int, Sampled], ResultRow]:
+    """Return what grades a sample: see `result_row`."""
+    return partial(result_row, allow_code_execution=context.config.allow_code_execution)
+
+
+def result_row(asked: Asked, seed: int, sampled: Sampled, allow_code_execution: bool = False) -> ResultRow:
     """Grade one sample; an answer that was cut off is wrong whatever it says."""
     question = asked.question
-    judged = grade(question.kind, sampled.completion, question.reference, question.prompt)
+    judged = grade(question.kind, sampled.completion, question.reference, question.prompt, allow_code_execution)
     return ResultRow.model_validate(
         {
             "question_id": question.id,

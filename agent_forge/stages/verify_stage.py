@@ -4,7 +4,7 @@ from agent_forge.comparison import Criteria
 from agent_forge.records import Arm, Question, ResultRow, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.evaluate_round import evaluate_arms
-from agent_forge.stages.rows import Asked, Bench, open_bench, result_row, sample_rows
+from agent_forge.stages.rows import Asked, Bench, grading, open_bench, require_graders, sample_rows
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.question_files import read_split, read_split_report
 from agent_forge.thoughts import Script, free_script, swapped_script
@@ -19,6 +19,7 @@ def verify_stage(context: StageContext) -> StageOutcome:
     questions = read_split(questions_dir, "verify")
     guards = set(read_split_report(questions_dir).guard_tasks)
     rounds = range(config.ab_test_rounds)
+    require_graders(context, questions)
     champion = open_bench(context, context.input("extended"))
     rows = [
         row for number in rounds for row in evaluate_arms(context, champion, questions, guards, number, pausing=False)
@@ -51,7 +52,9 @@ def _baked_arms(
             Asked(question, number, arm, script, "guard" if question.task in guards else "target")
             for question, script in zip(questions, scripts, strict=True)
         ]
-        return sample_rows(context, bench, asked, context.scratch / f"{arm}-{number}.jsonl", ResultRow, result_row)
+        return sample_rows(
+            context, bench, asked, context.scratch / f"{arm}-{number}.jsonl", ResultRow, grading(context)
+        )
 
     cue = bench.prompting.cue_ids
     own = ask("baked", [free_script(cue)] * len(questions))

@@ -197,7 +197,10 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "message"),
     [
         ("gsm9k", "unknown data set gsm9k; did you mean gsm8k"),
-        ("zzz", "unknown data set zzz; expected arithmetic, gsm8k, math, reasoning, code or a .jsonl file"),
+        (
+            "zzz",
+            "unknown data set zzz; expected arithmetic, gsm8k, math, reasoning, code or a .jsonl file",
+        ),
         ("", "unknown data set"),
         ("x" * 5000, "unknown data set"),
         ("none.jsonl", "cannot read questions none.jsonl"),

@@ -2,8 +2,8 @@
 
     {"prompt": "What is 2 + 2?", "reference": "4", "kind": "number"}
 
-`kind` is `number`, `math`, `choice` or `text`. `id` may be given; without it, it is made of the prompt. `task` may be
-given, the same in every row; without it, it is the file's name.
+`kind` is `number`, `math`, `choice`, `text` or `code`. `id` may be given; without it, it is made of the prompt. `task` may
+be given, the same in every row; without it, it is the file's name.
 
 A file is split into all three splits, with one exception: questions of a published data set, as this package writes
 them, in a file called `test`, `validation`, `dev`, `gate` or `verify` are only judged on.
