@@ -1,0 +1,129 @@
+r"""The words that leaks are made of: a question's words in a form that typography cannot change.
+
+    leak_words("**Tom’s** 10-year-old — he’s 2 × 3 …")  ->  toms 10 year old hes 2 * 3
+
+Coarser than `normalise.normalise_words`, which ids are made of: case is folded, markup, apostrophes, hyphens and dashes
+go, and an operator counts only where it stands as one. Where that makes two texts the same, they leak.
+"""
+
+import re
+from collections.abc import Sequence
+
+from agent_forge.answers.characters import plain
+
+_WORDS = re.compile(r"\w+|[+\-*/=<>^%±√]")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_LETTER = r"[^\W\d_]"
+_ONE_LETTER = rf"(?<![^\W_]){_LETTER}(?![^\W\d_])"
+_SAME = str.maketrans({"÷": "/", "·": "×", "–": "-", "—": "-", "‒": "-", "―": "-", "ʼ": "'", "_": " "})
+_APOSTROPHE = re.compile(rf"(?<={_LETTER})'+(?={_LETTER})")
+# A product or a power stands between operands; other asterisks are bullets and emphasis.
+_BEFORE = rf"(?:[\d)\]}}]|{_ONE_LETTER})"
+_AFTER = rf"(?:[-.]?\d|[(\[{{\\$]|{_LETTER}(?!{_LETTER}))"
+_PRODUCT = re.compile(rf"({_BEFORE}\s*)[*×](?=\s*{_AFTER})")
+_POWER = re.compile(rf"({_BEFORE})(?:\*\*(?={_AFTER})|\s+\*\*(?=\s+{_AFTER}))")
+# A minus has a number, a single letter or a bracket after it and no word joined to it; the rest are dashes.
+_DASH = re.compile(
+    rf"-(?!\s*(?:-?\s*\.?\d|(?!a\s+{_LETTER}{{2}}){_LETTER}(?!{_LETTER})|[(\[{{\\$√]))|(?<={_LETTER}{{2}})-|-{{3,}}"
+)
+_SLASH = re.compile(rf"(?<={_LETTER}{{2}})/(?={_LETTER}{{2}})")
+_RULE = re.compile(r"^\s*>+|[=<>+]{3,}", re.MULTILINE)
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:(?:st|nd|rd|th)\b)?")
+_DIGIT_RUN = "0"
+_NUMBER_WORDS = frozenset(
+    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion""".split()
+)
+
+_BREAK = re.compile(r"[.?!:;,\"()|\n]")
+_OPERATORS = frozenset("+-*/^±") | {"plus", "minus", "times", "mod", "divided"}
+_POSTFIX = frozenset({"%", "^", "squared", "cubed"})
+
+
+def prepared(text: str) -> str:
+    """Return a text in which every word of `leak_words` stands as it is, with the punctuation between them."""
+    text = plain(text).casefold().translate(_SAME)
+    if not text.isascii():
+        text = plain(text)
+    text = _APOSTROPHE.sub("", _THOUSANDS.sub("", text))
+    if "*" in text or "×" in text:
+        text = _PRODUCT.sub(r"\1±±", _POWER.sub(r"\1^", text))
+        text = text.replace("*", " ").replace("×", " ").replace("±±", "*")
+    if "-" in text:
+        text = _DASH.sub(" ", text)
+    if "/" in text:
+        text = _SLASH.sub(" ", text)
+    return _RULE.sub(" ", text)
+
+
+def leak_words(text: str) -> list[str]:
+    """Return a text's words as leaks are looked for."""
+    return _WORDS.findall(prepared(text))
+
+
+def template(text: str) -> str:
+    """Return a text's words with one mark for every number, in digits or in English words; no numbers, no template."""
+    words = _WORDS.findall(_NUMBER.sub(_DIGIT_RUN, prepared(text)))
+    marked: list[str] = []
+    in_words = False
+    for word in words:
+        is_number = word in _NUMBER_WORDS
+        if not (is_number and in_words):
+            marked.append(_DIGIT_RUN if is_number else word)
+        in_words = is_number
+    return " ".join(marked) if any(_DIGIT_RUN in word for word in marked) else ""
+
+
+def runs(words: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return where a run of words stands in others."""
+    length = len(wanted)
+    return [at for at in range(len(words) - length + 1) if words[at : at + length] == wanted]
+
+
+def stands_alone(text: str, at: int, length: int, set_off: bool) -> bool:
+    """Whether words stand in a text as an item of their own.
+
+    `2 + 2` is no part of `2 + 2 * 5`, nor `2 + 1` of `2 + 1.5`: another calculation.
+
+    Args:
+        text: the text around.
+        at: the first of the words, counted in `leak_words`.
+        length: how many words.
+        set_off: whether punctuation, a line break or an end must stand on both sides.
+    """
+    form = prepared(text)
+    words = [(found.group(), found.start(), found.end()) for found in _WORDS.finditer(form)]
+    end = at + length
+    before = form[words[at - 1][2] : words[at][1]] if at else "\n"
+    after = form[words[end - 1][2] : words[end][1]] if end < len(words) else "\n"
+    if set_off and not (_BREAK.search(before) and _BREAK.search(after)):
+        return False
+    names = [word for word, _, _ in words]
+    return not (_goes_on_before(names, at, before) or _goes_on_after(names, end, after))
+
+
+def _goes_on_before(words: Sequence[str], at: int, gap: str) -> bool:
+    if not at or not _is_operand(words[at]):
+        return False
+    if gap == "." and words[at - 1].isdigit():
+        return True
+    if words[at - 1] not in _OPERATORS or _BREAK.search(gap):
+        return False
+    return (at > 1 and _is_operand(words[at - 2])) or (not gap and words[at - 1] in "-±")
+
+
+def _goes_on_after(words: Sequence[str], end: int, gap: str) -> bool:
+    if end >= len(words) or not _is_operand(words[end - 1]):
+        return False
+    if gap == "." and words[end].isdigit():
+        return True
+    if _BREAK.search(gap):
+        return False
+    if words[end] in _POSTFIX:
+        return True
+    return words[end] in _OPERATORS and end + 1 < len(words) and _is_operand(words[end + 1])
+
+
+def _is_operand(word: str) -> bool:
+    return word[0].isdigit() or (len(word) == 1 and word.isalpha())
