@@ -118,6 +118,12 @@ class QuietSTaRConfig(BaseModel):
         description="Questions per target task to bake from; default: all.",
         ge=2,
     )
+    also_exclude: Names = _field(
+        (),
+        "questions",
+        "prepare-questions",
+        description="Files of text that no question may stand in: JSON lines or plain text, gzipped or not.",
+    )
     seed: int = _field(
         0, "evaluation", *SAMPLING, "bake", "load-and-extend", description="Root of every random choice.", ge=0
     )

@@ -39,11 +39,11 @@ def dashed(text: str, source: random.Random) -> str:
     return " ".join(f"{word}{source.choice(['', ',', ' —', ';', '…', ')'])}" for word in text.split())
 
 
-def wide(text: str, source: random.Random) -> str:
+def wide(text: str, _: random.Random) -> str:
     return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" and c not in "'-*/" else c for c in text)
 
 
-def inside(text: str, source: random.Random) -> str:
+def inside(text: str, _: random.Random) -> str:
     return f"Here is one that I was asked yesterday: {text} That is all I remember of that test."
 
 
@@ -62,7 +62,7 @@ DISGUISES: tuple[Callable[[str, random.Random], str], ...] = (
     wide,
     inside,
     span,
-    lambda text, source: span(dashed(text.upper(), source), source),
+    lambda text, source: dashed(span(text.upper(), source), source),
     lambda text, _: f"> **Q:** _{text}_\n> **A:**",
 )
 
@@ -89,7 +89,7 @@ def planted(count: int, seed: int) -> tuple[list[str], list[str]]:
     originals[::10] = [f"what is {n} + {n + 1} times {n % 7}" for n in range(0, count, 10)]
     copies = []
     for number, text in enumerate(originals):
-        disguise = DISGUISES[number % len(DISGUISES)] if number % 10 else inside
+        disguise = DISGUISES[(number + number // 10) % len(DISGUISES)] if number % 10 else inside
         copies.append(disguise(text, source))
     return originals, copies
 
@@ -104,7 +104,7 @@ def synthetic(count: int, seed: int) -> bool:
     others = [*copies, *innocent(max(count // 5, 1), seed + 3)]
     print(f"{count:,} questions of {WORDS} words against {len(others):,}; before: {peak():.2f} GiB", flush=True)
     began = time.perf_counter()
-    leaking = [number for number, _ in find_shared(questions, lambda: others)]
+    leaking = [number for number, _ in find_shared(questions, others.__iter__)]
     found = sum(number < PLANTED for number in leaking)
     dropped = (len(leaking) - found) / (count - PLANTED)
     print(f"planted found {found} / {PLANTED}")
@@ -130,7 +130,7 @@ def published(directory: Path) -> bool:
     }
     good = True
     for first, second in combinations(texts, 2):
-        shared = list(find_shared(texts[first], lambda second=second: texts[second]))
+        shared = list(find_shared(texts[first], texts[second].__iter__))
         rate = len(shared) / len(texts[first])
         print(f"{first} against {second}: {len(shared)} of {len(texts[first]):,} dropped ({rate:.2%})")
         for number, found in shared[:10]:

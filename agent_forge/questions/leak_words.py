@@ -31,10 +31,13 @@ _RULE = re.compile(r"^\s*>+|[=<>+]{3,}", re.MULTILINE)
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:(?:st|nd|rd|th)\b)?")
 _DIGIT_RUN = "0"
-_NUMBER_WORDS = frozenset(
-    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion""".split()
-)
+# fmt: off
+_NUMBER_WORDS = frozenset((
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "thirty", "forty",
+    "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "thousand", "million", "billion",
+))
+# fmt: on
 
 _BREAK = re.compile(r"[.?!:;,\"()|\n]")
 _OPERATORS = frozenset("+-*/^±") | {"plus", "minus", "times", "mod", "divided"}
@@ -43,9 +46,8 @@ _POSTFIX = frozenset({"%", "^", "squared", "cubed"})
 
 def prepared(text: str) -> str:
     """Return a text in which every word of `leak_words` stands as it is, with the punctuation between them."""
-    text = plain(text).casefold().translate(_SAME)
-    if not text.isascii():
-        text = plain(text)
+    # Folding can take a character apart, so the plain form is made again.
+    text = plain(plain(text).casefold().translate(_SAME))
     text = _APOSTROPHE.sub("", _THOUSANDS.sub("", text))
     if "*" in text or "×" in text:
         text = _PRODUCT.sub(r"\1±±", _POWER.sub(r"\1^", text))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent_forge.questions.grams import GramTable, HashedTexts, Places, batches
+from agent_forge.questions.grams import GramTable, HashedTexts, Hashes, Places, batches
 from agent_forge.questions.leak_words import leak_words, runs, stands_alone
 from agent_forge.records import Question
 
@@ -161,7 +161,7 @@ class _Search:
                 self._keep(item, found)
 
     def _first_other(
-        self, batch: HashedTexts, hashes: Places, at: Places, first: int, item: int, place: int, length: int
+        self, batch: HashedTexts, hashes: Hashes, at: Places, first: int, item: int, place: int, length: int
     ) -> Shared | None:
         wanted = leak_words(self._block.texts[item])
         wanted = wanted[place : place + length]
@@ -181,10 +181,10 @@ class _Search:
         return Shared(place, batch.first + other, " ".join(wanted))
 
     def _remember_short(self, batch: HashedTexts) -> None:
-        for number in np.flatnonzero(batch.lengths < NGRAM):
+        for number in np.flatnonzero(batch.lengths < NGRAM).tolist():
             text = batch.texts[number]
             if words := leak_words(text):
-                self._short.setdefault(" ".join(words), (batch.first + int(number), text))
+                self._short.setdefault(" ".join(words), (batch.first + number, text))
         if len(self._short) >= MOST_SHORT:
             self.finish()
 
@@ -215,9 +215,7 @@ class _Search:
             if known is not None and (known.place, known.other) <= (place, others[number]):
                 continue
             wanted, words = leak_words(batch.texts[number]), leak_words(self._block.texts[item])
-            if words[place : place + length] == wanted and _is_item(
-                self._block.texts[item], len(words), place, length
-            ):
+            if words[place : place + length] == wanted and _is_item(self._block.texts[item], len(words), place, length):
                 self._keep(item, Shared(place, others[number], " ".join(wanted)))
 
     def _keep(self, item: int, shared: Shared) -> None:

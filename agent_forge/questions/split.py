@@ -6,10 +6,21 @@ from dataclasses import dataclass
 
 from agent_forge.answers import require_grader
 from agent_forge.errors import QuestionError
+from agent_forge.questions.corpora import Corpus
+from agent_forge.questions.giveaways import count_giveaways
 from agent_forge.questions.normalise import normalise_words
-from agent_forge.questions.overlap import first_shared, index
+from agent_forge.questions.overlap import find_shared
 from agent_forge.questions.sources import Part, TaskQuestions
-from agent_forge.records import DroppedQuestion, Question, SplitName, SplitReport, rows_text, text_sha256
+from agent_forge.questions.twins import split_twins
+from agent_forge.records import (
+    DroppedQuestion,
+    ExcludedCorpus,
+    Question,
+    SplitName,
+    SplitReport,
+    rows_text,
+    text_sha256,
+)
 
 # Share of a part's hash range that goes to each split, in the order given.
 SHARES: dict[Part, tuple[tuple[SplitName, float], ...]] = {
@@ -36,6 +47,7 @@ def split_questions(
     eval_samples: int,
     verify_samples: int,
     bake_samples: int | None,
+    corpora: Sequence[Corpus] = (),
 ) -> Splits:
     """Split, drop leaks, take the first of each task's questions in the order of their hashes.
 
@@ -45,6 +57,7 @@ def split_questions(
         eval_samples: gate questions per task.
         verify_samples: verify questions per task.
         bake_samples: bake questions per target task; None takes all.
+        corpora: what no question of any split may stand in.
 
     Raises:
         InputError: when a task has fewer questions than a split needs, nothing may be baked from, names or ids
@@ -53,13 +66,16 @@ def split_questions(
     tasks = [*targets, *guards]
     _check_tasks(tasks)
     pools, duplicates = _pools(targets, guards)
-    dropped = _drop_leaks(pools)
+    # Corpora first: nothing need be left out for sharing text with a question that is itself left out.
+    in_corpora = _drop_excluded(pools, corpora)
+    dropped = [*in_corpora, *_drop_leaks(pools)]
     wanted = {"bake": bake_samples, "gate": eval_samples, "verify": verify_samples}
     taking = {"bake": _bakeable(targets), "gate": tasks, "verify": tasks}
     chosen = {
         name: tuple(q for task in taking[name] for q in _take(pool, task, name, wanted[name]))
         for name, pool in pools.items()
     }
+    twins, twin_examples = split_twins(chosen)
     report = SplitReport(
         counts={name: len(questions) for name, questions in chosen.items()},
         per_task={task.task: _counts(chosen, task.task) for task in tasks},
@@ -69,6 +85,10 @@ def split_questions(
         dropped=tuple(dropped),
         duplicates_removed=duplicates,
         sources={task.task: task.source for task in tasks},
+        excluded=tuple(_excluded(corpus, in_corpora) for corpus in corpora),
+        twins=twins,
+        twin_examples=twin_examples,
+        giveaways=count_giveaways(question for questions in chosen.values() for question in questions),
     )
     return Splits(chosen, report)
 
@@ -145,21 +165,45 @@ def _pools(
     return pools, duplicates
 
 
+def _drop_excluded(pools: dict[SplitName, list[Question]], corpora: Sequence[Corpus]) -> list[DroppedQuestion]:
+    dropped = []
+    for corpus in corpora:
+        entries = [(name, question) for name, pool in pools.items() for question in pool]
+        leaking = set()
+        for number, shared in find_shared((question.prompt for _, question in entries), corpus.texts, container=True):
+            leaking.add(number)
+            name, question = entries[number]
+            dropped.append(_dropped(question, name, corpus.name, shared.gram))
+        for pool in pools.values():
+            pool.clear()
+        for number, (name, question) in enumerate(entries):
+            if number not in leaking:
+                pools[name].append(question)
+    return dropped
+
+
+def _excluded(corpus: Corpus, dropped: Sequence[DroppedQuestion]) -> ExcludedCorpus:
+    names = [question.split for question in dropped if question.leaks_into == corpus.name]
+    counts: dict[SplitName, int] = {name: names.count(name) for name in ("bake", "gate", "verify")}
+    return ExcludedCorpus(source=corpus.name, sha256=corpus.sha256, dropped=counts)
+
+
 def _drop_leaks(pools: dict[SplitName, list[Question]]) -> list[DroppedQuestion]:
     dropped = []
     for name, later in _LEAKS:
-        indices = {other: index(pools[other]) for other in later}
-        kept = []
-        for question in pools[name]:
-            shared = next(((o, s) for o in later if (s := first_shared(question, indices[o])) is not None), None)
-            if shared is None:
-                kept.append(question)
-            else:
-                dropped.append(
-                    DroppedQuestion(question_id=question.id, split=name, leaks_into=shared[0], shared=shared[1][0])
-                )
-        pools[name] = kept
+        others = [(other, question.prompt) for other in later for question in pools[other]]
+        pool = pools[name]
+        leaking = set()
+        texts = [text for _, text in others]
+        for number, shared in find_shared((question.prompt for question in pool), texts.__iter__):
+            leaking.add(number)
+            dropped.append(_dropped(pool[number], name, others[shared.other][0], shared.gram))
+        pools[name] = [question for number, question in enumerate(pool) if number not in leaking]
     return dropped
+
+
+def _dropped(question: Question, split: SplitName, leaks_into: str, shared: str) -> DroppedQuestion:
+    return DroppedQuestion(question_id=question.id, split=split, leaks_into=leaks_into, shared=shared)
 
 
 def _take(pool: Sequence[Question], task: TaskQuestions, split: SplitName, wanted: int | None) -> list[Question]:

@@ -6,6 +6,7 @@
 given, the same in every row; without it, it is the file's name.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -23,18 +24,28 @@ def load_file(path: Path) -> TaskQuestions:
     Raises:
         QuestionError: naming file and line, when one is no question or has the id of another.
     """
-    questions: dict[str, Question] = {}
-    places: dict[str, str] = {}
+    questions = tuple(read_questions(path))
+    tasks = {question.task for question in questions}
+    task = tasks.pop() if len(tasks) == 1 else path.stem
+    return TaskQuestions(task, {"any": questions}, str(path))
+
+
+def read_questions(path: Path) -> Iterator[Question]:
+    """Yield the questions of a file one by one; raises like `load_file`."""
+    lines: dict[str, str] = {}
     for where, row in json_lines(path):
         question = _question(row, path.stem, where)
-        if question.id in places:
+        line = where.rpartition(":")[2]
+        if (first := lines.setdefault(question.id, line)) != line:
             raise QuestionError(
-                f"{where}: question id {question.id} occurs twice, first in {places[question.id]}; ids must be unique"
+                f"{where}: question id {question.id} occurs twice, first in {path}:{first}; ids must be unique"
             )
-        questions[question.id], places[question.id] = question, where
-    tasks = {question.task for question in questions.values()}
-    task = tasks.pop() if len(tasks) == 1 else path.stem
-    return TaskQuestions(task, {"any": tuple(questions.values())}, str(path))
+        yield question
+
+
+def read_prompts(path: Path) -> Iterator[str]:
+    """Yield the prompts of a file whose questions have been read before, and found good."""
+    return (str(row["prompt"]) for _, row in json_lines(path))
 
 
 def _question(row: Row, task: str, where: str) -> Question:
