@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -72,11 +71,11 @@ def corpus_texts(path: Path) -> Iterator[str]:
 
 
 def _opened(path: Path) -> TextIO:
-    raw = path.open("rb")
-    packed = raw.peek(2)[:2] == _GZIP
-    unpacked = cast(BufferedReader, gzip.GzipFile(fileobj=raw)) if packed else raw
+    with path.open("rb") as raw:
+        packed = raw.read(2) == _GZIP
     # Line breaks that are not \n may stand inside a JSON text.
-    return TextIOWrapper(unpacked, encoding="utf-8-sig", newline="\n")
+    options = {"mode": "rt", "encoding": "utf-8-sig", "newline": "\n"}
+    return cast(TextIO, gzip.open(path, **options) if packed else path.open(**options))  # type: ignore[call-overload]
 
 
 def _digest(path: Path) -> str:

@@ -8,7 +8,7 @@ code     the reference's words stand there                     a canonical solut
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from agent_forge.answers.choice import read_options, reference_letter
@@ -70,8 +70,11 @@ def _tells_option(prompt: str, reference: str) -> bool:
         return False
     if any(told.upper() == letter for told in _TOLD_LETTER.findall(prompt)):
         return True
-    text = options.get(letter, "")
-    return bool(text) and any(
-        re.match(rf"{re.escape(text)}(?!\w)", normalise_text(prompt[told.end() : told.end() + 4 * len(text) + 8]))
-        for told in _TOLD.finditer(prompt)
-    )
+    return any(_option_told(prompt[told.end() :], options) == letter for told in _TOLD.finditer(prompt))
+
+
+def _option_told(rest: str, options: Mapping[str, str]) -> str | None:
+    """Return the letter of the longest option whose text a prompt goes on with."""
+    by_length = sorted(options.items(), key=lambda option: -len(option[1]))
+    said = normalise_text(rest[: 4 * max(map(len, options.values()), default=0) + 8])
+    return next((name for name, text in by_length if text and re.match(rf"{re.escape(text)}(?!\w)", said)), None)

@@ -27,7 +27,7 @@ _DASH = re.compile(
     rf"-(?!\s*(?:-?\s*\.?\d|(?!a\s+{_LETTER}{{2}}){_LETTER}(?!{_LETTER})|[(\[{{\\$√]))|(?<={_LETTER}{{2}})-|-{{3,}}"
 )
 _SLASH = re.compile(rf"(?<={_LETTER}{{2}})/(?={_LETTER}{{2}})")
-_RULE = re.compile(r"^\s*>+|[=<>+]{3,}", re.MULTILINE)
+_QUOTED = re.compile(r"^[ \t]*>[> ]*|[=<>+]{3,}", re.MULTILINE)
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:(?:st|nd|rd|th)\b)?")
 _DIGIT_RUN = "0"
@@ -48,6 +48,8 @@ def prepared(text: str) -> str:
     """Return a text in which every word of `leak_words` stands as it is, with the punctuation between them."""
     # Folding can take a character apart, so the plain form is made again.
     text = plain(plain(text).casefold().translate(_SAME))
+    if ">" in text or "=" in text or "+" in text:
+        text = _QUOTED.sub(" ", text)
     text = _APOSTROPHE.sub("", _THOUSANDS.sub("", text))
     if "*" in text or "×" in text:
         text = _PRODUCT.sub(r"\1±±", _POWER.sub(r"\1^", text))
@@ -56,7 +58,7 @@ def prepared(text: str) -> str:
         text = _DASH.sub(" ", text)
     if "/" in text:
         text = _SLASH.sub(" ", text)
-    return _RULE.sub(" ", text)
+    return text
 
 
 def leak_words(text: str) -> list[str]:
