@@ -8,6 +8,8 @@ go, and an operator counts only where it stands as one. Where that makes two tex
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
 
 from agent_forge.answers.characters import plain
 
@@ -39,6 +41,9 @@ _NUMBER_WORDS = frozenset((
 ))
 # fmt: on
 
+# Words, and the gaps around them: one more than there are words.
+SpacedWords = tuple[list[str], list[str]]
+
 _BREAK = re.compile(r"[.?!:;,\"()|\n]")
 _OPERATORS = frozenset("+-*/^±") | {"plus", "minus", "times", "mod", "divided"}
 _POSTFIX = frozenset({"%", "^", "squared", "cubed"})
@@ -64,6 +69,18 @@ def prepared(text: str) -> str:
 def leak_words(text: str) -> list[str]:
     """Return a text's words as leaks are looked for."""
     return _WORDS.findall(prepared(text))
+
+
+@lru_cache(maxsize=8)
+def spaced_words(text: str) -> SpacedWords:
+    """Return a text's words and the gap after each; kept for the texts last asked for, since one is often asked again.
+
+    The first gap stands before the first word; a line break stands for the ends of the text.
+    """
+    form = prepared(text)
+    found = list(_WORDS.finditer(form))
+    gaps = [form[one.end() : other.start()] for one, other in pairwise(found)]
+    return [match.group() for match in found], ["\n", *gaps, "\n"]
 
 
 def template(text: str) -> str:
@@ -96,15 +113,11 @@ def stands_alone(text: str, at: int, length: int, set_off: bool) -> bool:
         length: how many words.
         set_off: whether punctuation, a line break or an end must stand on both sides.
     """
-    form = prepared(text)
-    words = [(found.group(), found.start(), found.end()) for found in _WORDS.finditer(form)]
-    end = at + length
-    before = form[words[at - 1][2] : words[at][1]] if at else "\n"
-    after = form[words[end - 1][2] : words[end][1]] if end < len(words) else "\n"
+    words, gaps = spaced_words(text)
+    before, after = gaps[at], gaps[at + length]
     if set_off and not (_BREAK.search(before) and _BREAK.search(after)):
         return False
-    names = [word for word, _, _ in words]
-    return not (_goes_on_before(names, at, before) or _goes_on_after(names, end, after))
+    return not (_goes_on_before(words, at, before) or _goes_on_after(words, at + length, after))
 
 
 def _goes_on_before(words: Sequence[str], at: int, gap: str) -> bool:

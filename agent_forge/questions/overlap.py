@@ -13,13 +13,14 @@ it, stand in the corpus, of whatever length its texts are; a short text of the c
 `shared_run` is the definition. `find_shared` finds the same by sorted hashes, and compares words before it says so.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from agent_forge.questions.grams import GramTable, HashedTexts, Hashes, Places, batches
-from agent_forge.questions.leak_words import leak_words, runs, stands_alone
+from agent_forge.questions.leak_words import leak_words, runs, spaced_words, stands_alone
 from agent_forge.records import Question
 
 NGRAM = 13
@@ -152,33 +153,34 @@ class _Search:
         within = places - self._block.starts[items]
         open_ = np.flatnonzero(within < self._best[items])
         order = open_[np.lexsort((at[firsts[which[open_]]], within[open_], items[open_]))]
+        asked: dict[str, int | None] = {}
         for index in order:
             item, place = int(items[index]), int(within[index])
             if place >= self._best[item]:
                 continue
-            # Nearly always the first; others where hashes collide, or words do not stand as an item.
-            if (found := self._first_other(batch, hashes, at, firsts[which[index]], item, place, length)) is not None:
-                self._keep(item, found)
+            wanted = leak_words(self._block.texts[item])[place : place + length]
+            # Many items may ask for the same words.
+            if (name := " ".join(wanted)) not in asked:
+                asked[name] = self._first_other(batch, hashes, at, int(firsts[which[index]]), wanted)
+            if (other := asked[name]) is not None:
+                self._keep(item, Shared(place, batch.first + other, name))
 
-    def _first_other(
-        self, batch: HashedTexts, hashes: Hashes, at: Places, first: int, item: int, place: int, length: int
-    ) -> Shared | None:
-        wanted = leak_words(self._block.texts[item])
-        wanted = wanted[place : place + length]
-        if (found := self._verified(batch, int(at[first]), wanted, place)) is not None:
-            return found
-        again = np.flatnonzero(hashes == hashes[first])[1:]
-        return next((f for i in again if (f := self._verified(batch, int(at[i]), wanted, place)) is not None), None)
+    def _first_other(self, batch: HashedTexts, hashes: Hashes, at: Places, first: int, wanted: list[str]) -> int | None:
+        """Return the first text of a batch that has these words in a row, as an item of their own."""
+        # Nearly always that of the first hash; others where hashes collide, or the words do not stand alone.
+        if (other := self._other_at(batch, int(at[first]), wanted)) is not None:
+            return other
+        again = at[hashes == hashes[first]][1:].tolist()
+        return next((other for place in again if (other := self._other_at(batch, place, wanted)) is not None), None)
 
-    def _verified(self, batch: HashedTexts, at: int, wanted: list[str], place: int) -> Shared | None:
-        other = int(batch.owners(np.array([at]))[0])
+    def _other_at(self, batch: HashedTexts, at: int, wanted: list[str]) -> int | None:
+        other = bisect_right(batch.starts, at) - 1
         text, start = batch.texts[other], at - int(batch.starts[other])
-        words = leak_words(text)
+        words, _ = spaced_words(text)
         if words[start : start + len(wanted)] != wanted:
             return None
-        if len(wanted) < NGRAM and not _is_item(text, len(words), start, len(wanted), self._container):
-            return None
-        return Shared(place, batch.first + other, " ".join(wanted))
+        whole = len(wanted) == NGRAM or _is_item(text, len(words), start, len(wanted), self._container)
+        return other if whole else None
 
     def _remember_short(self, batch: HashedTexts) -> None:
         for number in np.flatnonzero(batch.lengths < NGRAM).tolist():
@@ -214,7 +216,7 @@ class _Search:
             known = self.found.get(self._block.first + item)
             if known is not None and (known.place, known.other) <= (place, others[number]):
                 continue
-            wanted, words = leak_words(batch.texts[number]), leak_words(self._block.texts[item])
+            wanted, words = leak_words(batch.texts[number]), spaced_words(self._block.texts[item])[0]
             if words[place : place + length] == wanted and _is_item(self._block.texts[item], len(words), place, length):
                 self._keep(item, Shared(place, others[number], " ".join(wanted)))
 
