@@ -10,6 +10,7 @@ Either may be gzipped. Plain text is read in pieces that overlap, so a file may 
 import gzip
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,9 +23,11 @@ from agent_forge.questions.leak_words import leak_words
 from agent_forge.questions.overlap import NGRAM
 
 PIECE = 1 << 20
+LONGEST_WORD = 1 << 23
 # Words repeated at the head of the next piece: a run and what stands right before it.
 OVERLAP_WORDS = NGRAM + 4
 _ROWS = frozenset({".json", ".jsonl", ".ndjson"})
+_SPACE = re.compile(r"[ \n\t]")
 _GZIP = b"\x1f\x8b"
 
 
@@ -44,6 +47,7 @@ def open_corpora(names: Sequence[str]) -> list[Corpus]:
         QuestionError: when one is no file that can be read and begins with text; what is wrong further on shows when
             its texts are read.
     """
+    names = tuple(dict.fromkeys(names))
     for name in names:
         next(corpus_texts(Path(name)))
     return [Corpus(name, _digest(Path(name)), partial(corpus_texts, Path(name))) for name in names]
@@ -143,7 +147,10 @@ def _pieces(stream: TextIO) -> Iterator[str]:
         text += chunk
         cut = max(text.rfind(space, fresh) for space in " \n\t")
         if cut < 0:
-            continue
+            # What has no space for so long is no text with words; memory is not spent on it.
+            if len(text) < LONGEST_WORD:
+                continue
+            cut = len(text)
         yield text[:cut]
         tail = _last_words(text[:cut])
         text, fresh = tail + text[cut:], len(tail)
@@ -153,11 +160,11 @@ def _pieces(stream: TextIO) -> Iterator[str]:
 
 def _last_words(text: str) -> str:
     size = 512
-    while size < len(text):
-        tail = text[-size:]
-        # What is cut in two at the front is left out; a word as long as that is none.
-        tail = tail[max(0, tail.find(" ")) :]
+    while size < min(len(text), LONGEST_WORD):
+        # What is cut in two at the front is left out.
+        space = _SPACE.search(text, len(text) - size)
+        tail = text[space.start() :] if space else ""
         if len(leak_words(tail)) >= OVERLAP_WORDS:
             return tail
         size *= 2
-    return text
+    return text[-LONGEST_WORD:]

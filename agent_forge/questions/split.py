@@ -72,7 +72,7 @@ def split_questions(
     wanted = {"bake": bake_samples, "gate": eval_samples, "verify": verify_samples}
     taking = {"bake": _bakeable(targets), "gate": tasks, "verify": tasks}
     chosen = {
-        name: tuple(q for task in taking[name] for q in _take(pool, task, name, wanted[name]))
+        name: tuple(q for task in taking[name] for q in _take(pool, task, name, wanted[name], dropped))
         for name, pool in pools.items()
     }
     twins, twin_examples = split_twins(chosen)
@@ -206,15 +206,23 @@ def _dropped(question: Question, split: SplitName, leaks_into: str, shared: str)
     return DroppedQuestion(question_id=question.id, split=split, leaks_into=leaks_into, shared=shared)
 
 
-def _take(pool: Sequence[Question], task: TaskQuestions, split: SplitName, wanted: int | None) -> list[Question]:
+def _take(
+    pool: Sequence[Question],
+    task: TaskQuestions,
+    split: SplitName,
+    wanted: int | None,
+    dropped: Sequence[DroppedQuestion],
+) -> list[Question]:
     questions = [question for question in pool if question.task == task.task]
     need = 2 if wanted is None else wanted
     if len(questions) < need:
         option = {"bake": "bake_samples", "gate": "eval_samples", "verify": "verify_samples"}[split]
         total = sum(len(part) for part in task.parts.values())
+        leaks = sum(question.split == split for question in dropped)
+        left_out = f" ({leaks} were left out of {split} for leaks, tasks together)" if leaks else ""
         raise QuestionError(
             f"task {task.task} ({task.source}) has {len(questions)} of its {total} questions for {split} "
-            f"but {need} are needed; lower {option} or give more questions"
+            f"but {need} are needed{left_out}; lower {option} or give more questions"
         )
     return questions[:wanted]
 

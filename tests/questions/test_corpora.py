@@ -71,6 +71,21 @@ def test_a_missing_file_is_refused_when_it_is_opened(tmp_path: Path, name: str) 
         open_corpora([str(tmp_path / name)])
 
 
+def test_what_has_no_spaces_is_read_in_pieces_too(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    path.write_text("x" * 5000 + f" {QUESTION}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpora, "PIECE", 64)
+        patch.setattr(corpora, "LONGEST_WORD", 256)
+        assert max(map(len, corpus_texts(path))) < 1000 and holds(path)
+
+
+def test_a_corpus_given_twice_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    path.write_text("words")
+    assert len(open_corpora([str(path)] * 2)) == 1
+
+
 words = st.lists(st.sampled_from(["one", "two", "three", "+", "4", "\n", "."]), min_size=1, max_size=80)
 
 

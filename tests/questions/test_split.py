@@ -154,6 +154,13 @@ def test_a_question_that_stands_in_a_corpus_is_dropped_from_whatever_split(name:
     assert found.report.available["mine"][name] == split(data_set).report.available["mine"][name] - 1
 
 
+def test_too_few_questions_after_leaks_are_refused_with_their_number() -> None:
+    data_set = task(any=questions(150))
+    everything = [question.prompt for question in data_set.parts["any"]]
+    with pytest.raises(QuestionError, match=r"has 0 of its 150 .* \(\d+ were left out of \w+ for leaks"):
+        split(data_set, corpora=[corpus(*everything)])
+
+
 def test_a_question_in_two_corpora_is_counted_in_the_first() -> None:
     data_set = task(any=questions(150))
     page = split(data_set).questions["gate"][0].prompt
