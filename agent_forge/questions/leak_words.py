@@ -1,9 +1,9 @@
 r"""The words that leaks are made of: a question's words in a form that typography cannot change.
 
-    leak_words("**Tom’s** 10-year-old — he’s 2 × 3 …")  ->  toms 10 year old hes 2 * 3
+    leak_words("**Tom’s** 10-year-old — he’s 2 × 3 …")  ->  tom s 10 year old he s 2 * 3
 
-Coarser than `normalise.normalise_words`, which ids are made of: case is folded, markup, apostrophes, hyphens and dashes
-go, and an operator counts only where it stands as one. Where that makes two texts the same, they leak.
+Coarser than `normalise.normalise_words`, which ids are made of: case is folded, markup, hyphens, dashes and
+percent signs go, and an operator counts only where it stands as one. Where that makes two texts the same, they leak.
 """
 
 import re
@@ -13,12 +13,11 @@ from itertools import pairwise
 
 from agent_forge.answers.characters import plain
 
-_WORDS = re.compile(r"\w+|[+\-*/=<>^%±√]")
+_WORDS = re.compile(r"\w+|[+\-*/=<>^±√]|%(?=\s*\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _LETTER = r"[^\W\d_]"
 _ONE_LETTER = rf"(?<![^\W_]){_LETTER}(?![^\W\d_])"
 _SAME = str.maketrans({"÷": "/", "·": "×", "–": "-", "—": "-", "‒": "-", "―": "-", "ʼ": "'", "_": " "})
-_APOSTROPHE = re.compile(rf"(?<={_LETTER})'+(?={_LETTER})")
 # A product or a power stands between operands; other asterisks are bullets and emphasis.
 _BEFORE = rf"(?:[\d)\]}}]|{_ONE_LETTER})"
 _AFTER = rf"(?:[-.]?\d|[(\[{{\\$]|{_LETTER}(?!{_LETTER}))"
@@ -55,7 +54,7 @@ def prepared(text: str) -> str:
     text = plain(plain(text).casefold().translate(_SAME))
     if ">" in text or "=" in text or "+" in text:
         text = _QUOTED.sub(" ", text)
-    text = _APOSTROPHE.sub("", _THOUSANDS.sub("", text))
+    text = _THOUSANDS.sub("", text)
     if "*" in text or "×" in text:
         text = _PRODUCT.sub(r"\1±±", _POWER.sub(r"\1^", text))
         text = text.replace("*", " ").replace("×", " ").replace("±±", "*")
@@ -133,7 +132,7 @@ def _goes_on_before(words: Sequence[str], at: int, gap: str) -> bool:
 def _goes_on_after(words: Sequence[str], end: int, gap: str) -> bool:
     if end >= len(words) or not _is_operand(words[end - 1]):
         return False
-    if gap == "." and words[end].isdigit():
+    if (gap == "." and words[end].isdigit()) or gap.startswith("%"):
         return True
     if _BREAK.search(gap):
         return False
