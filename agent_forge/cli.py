@@ -42,6 +42,9 @@ def bake_quietstar(
         str | None, typer.Option(help="arithmetic, gsm8k, math, code, reasoning or FILE.jsonl; several by commas.")
     ] = None,
     eval_samples: Annotated[int | None, typer.Option(help="Questions per task that the gate judges on.")] = None,
+    also_exclude: Annotated[
+        list[Path] | None, typer.Option(help="File of text that no question may stand in; may be repeated.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
@@ -61,6 +64,7 @@ def bake_quietstar(
         "output_path": out,
         "eval_dataset": eval_dataset,
         "eval_samples": eval_samples,
+        "also_exclude": [str(path) for path in also_exclude] if also_exclude else None,
         "device": device,
         "allow_code_execution": allow_code_execution or None,
     }

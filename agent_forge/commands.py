@@ -1,6 +1,8 @@
 """Commands that answer one question and make no run: calibrate, plan, grade, overlap, report."""
 
 import json
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -128,16 +130,35 @@ def overlap(
     first: Annotated[Path, typer.Argument(help="JSON lines of questions.")],
     second: Annotated[Path, typer.Argument(help="JSON lines of questions.")],
 ) -> None:
-    """Find items of the first file that share a 13-gram with the second; exit 1 if there are any."""
-    from agent_forge.questions.overlap import overlap_between
-    from agent_forge.questions.sources import load_task
+    """Find items of the first file that share a 13-gram with the second, or all words of the shorter; exit 1 if any.
 
-    one, two = ([q for part in load_task(str(path)).parts.values() for q in part] for path in (first, second))
-    leaks = overlap_between(one, two)
-    for leaked, other, gram in leaks:
-        typer.echo(json.dumps({"first": leaked, "second": other, "shared": gram}, ensure_ascii=False))
+    Rows of class `leak` are those. Rows of class `twin` differ from a question of the second in nothing but numbers;
+    they are shown with what both have in common, and do not change the exit code.
+    """
+    from agent_forge.questions.overlap import find_shared
+    from agent_forge.questions.twins import find_twins
+
+    (ids, one), (others, two) = _questions_of(first), _questions_of(second)
+    found = {item: (others[shared.other], shared.gram, "leak") for item, shared in find_shared(one(), two)}
+    leaks = len(found)
+    for item, other, shared_words in find_twins(one, two):
+        found.setdefault(item, (others[other], shared_words, "twin"))
+    for item, (other_id, shared_words, kind) in sorted(found.items()):
+        row = {"first": ids[item], "second": other_id, "shared": shared_words, "class": kind}
+        typer.echo(json.dumps(row, ensure_ascii=False))
     if leaks:
-        raise CheckFailed(f"{len(leaks)} of {len(one)} questions of {first} share a 13-gram with {second}")
+        raise CheckFailed(f"{leaks} of {len(ids)} questions of {first} share a 13-gram with {second}")
+
+
+def _questions_of(path: Path) -> tuple[list[str], Callable[[], Iterator[str]]]:
+    """Return the ids of a file's questions and a way to read their prompts again; a file stays on disk."""
+    from agent_forge.questions.sources import load_task
+    from agent_forge.questions.sources.question_file import read_prompts, read_questions
+
+    if path.suffix or len(path.parts) > 1:
+        return [question.id for question in read_questions(path)], partial(read_prompts, path)
+    questions = [question for part in load_task(str(path)).parts.values() for question in part]
+    return [question.id for question in questions], [question.prompt for question in questions].__iter__
 
 
 def report(run_dir: Annotated[Path, typer.Argument(help="Run directory.")]) -> None:

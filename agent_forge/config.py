@@ -122,6 +122,12 @@ class QuietSTaRConfig(BaseModel):
     allow_code_execution: bool = _field(
         False, "questions", description="Judge answers of kind code by running them in a sandbox; without it, refused."
     )
+    also_exclude: Names = _field(
+        (),
+        "questions",
+        "prepare-questions",
+        description="Files of text that no question may stand in: JSON lines or plain text, gzipped or not.",
+    )
     seed: int = _field(
         0, "evaluation", *SAMPLING, "bake", "load-and-extend", description="Root of every random choice.", ge=0
     )

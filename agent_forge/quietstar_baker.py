@@ -14,6 +14,7 @@ from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import OutputError
 from agent_forge.local_run import LocalRun
 from agent_forge.models.device import resolve_device
+from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import (
     ChampionRecord,
     GateReport,
@@ -74,13 +75,14 @@ class QuietSTaRBaker:
         """Look at and digest what is read from outside; bad input shows here, before anything is written."""
         config = self._config
         resolve_device(config.device)
+        open_corpora(config.also_exclude)
         path = champion_path(config.model_path)
         check_champion(config, path)
         _, questions = draw_questions(config)
         return champion_record(config, path, path_digest(path), questions), questions
 
     def _stages(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
-        digests = {str(name): digest for name, digest in questions.digests.items()}
+        digests = questions.inputs()
         run = LocalRun(self._config, self._directory, champion, self._progress)
         bake_id = {"bake_id": champion.bake_id}
         # Another number of shards cuts the same work into other pieces.

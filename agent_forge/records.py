@@ -165,11 +165,14 @@ class GateReport(Record):
 
 
 class DroppedQuestion(Record):
-    """A question left out of its split because it leaks into another."""
+    """A question left out of its split because it leaks into another, or stands in an excluded corpus.
+
+    `leaks_into` names the split or the corpus.
+    """
 
     question_id: str
     split: SplitName
-    leaks_into: SplitName
+    leaks_into: str
     shared: str
 
 
@@ -181,8 +184,48 @@ class PartUse(Record):
     use: Literal["baked from", "judged on", "baked from and judged on", "not used"]
 
 
+class ExcludedCorpus(Record):
+    """A corpus that questions must not stand in, and how many of each split did."""
+
+    source: str
+    sha256: str
+    dropped: dict[SplitName, int]
+
+
+class TwinCount(Record):
+    """How many of a split's questions differ from one of another split in nothing but numbers."""
+
+    split: SplitName
+    twin_in: SplitName
+    questions: int
+    count: int
+
+
+class Twin(Record):
+    """A question that differs from one of another split in nothing but numbers."""
+
+    question_id: str
+    split: SplitName
+    twin_in: SplitName
+    twin_id: str
+    template: str
+
+
+class GiveawayCount(Record):
+    """How many of a task's questions hold their own reference answer; ids of the first few."""
+
+    task: str
+    questions: int
+    count: int
+    rate: float
+    examples: tuple[str, ...]
+
+
 class SplitReport(Record):
-    """How the question sets came about; digests are sha256 of the written JSON lines."""
+    """How the question sets came about; digests are sha256 of the written JSON lines.
+
+    Twins and giveaways are of the questions chosen; reports from before they were counted hold none.
+    """
 
     schema_version: Literal[1] = 1
     counts: dict[SplitName, int]
@@ -194,6 +237,15 @@ class SplitReport(Record):
     duplicates_removed: int
     sources: dict[str, str]
     parts: dict[str, tuple[PartUse, ...]] = {}
+    excluded: tuple[ExcludedCorpus, ...] = ()
+    twins: tuple[TwinCount, ...] = ()
+    twin_examples: tuple[Twin, ...] = ()
+    giveaways: tuple[GiveawayCount, ...] = ()
+
+    def inputs(self) -> dict[str, str]:
+        """Return the sha256 of everything the splits were made of: the questions chosen, and the excluded corpora."""
+        corpora = {f"also_exclude {corpus.source}": corpus.sha256 for corpus in self.excluded}
+        return {str(name): digest for name, digest in self.digests.items()} | corpora
 
 
 class ChampionRecord(Record):

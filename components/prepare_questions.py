@@ -19,7 +19,7 @@ def prepare_questions(
 
     Args:
         config: Configuration of this stage, JSON.
-        question_digests: sha256 of each split; other content is another task.
+        question_digests: sha256 of each split and excluded corpus; other content is another task.
         code_digest: sha256 of the code in the image; part of the cache key.
 
     Returns:

@@ -47,7 +47,7 @@ def resolve_champion(
         metrics: Seconds spent.
         champion_uri: What other tasks find the champion by.
         champion_digest: sha256 of the champion's files.
-        question_digests: sha256 of each split of the questions.
+        question_digests: sha256 of each split of the questions and of each excluded corpus.
         code_digest: sha256 of the code in the image.
         bake_id: sha256 of everything that decides the result.
         already_published: true when this very bake is published in output_path.

@@ -80,6 +80,7 @@ FIELDS = {
     "a place that is not there": ({"guard_datasets": "gsm8k:none.parquet"}, ["none.parquet", "owner/name"]),
     "missing question file": ({"eval_dataset": "none.jsonl"}, ["none.jsonl"]),
     "missing guard data set": ({"guard_datasets": "guard.jsonl"}, ["guard.jsonl"]),
+    "missing excluded corpus": ({"also_exclude": "none.txt"}, ["none.txt", "corpus"]),
     "missing local copy": ({"eval_dataset": "gsm8k", "dataset_path": "nowhere"}, ["nowhere"]),
     "fewer questions than a split needs": ({"eval_samples": 5000}, ["5000", "eval_samples"]),
     "unknown device": ({"device": "tpu"}, ["device", "tpu", "cuda"]),

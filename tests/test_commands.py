@@ -79,6 +79,35 @@ def test_overlap_finds_a_planted_leak_and_says_so_by_exit_code(forge, tmp_path, 
     assert forge("overlap", first, questions) == (0, "", "")
 
 
+def test_overlap_shows_twins_as_a_second_class_that_is_no_failure(forge, tmp_path):
+    def row(name, prompt):
+        return {"id": name, "prompt": prompt, "reference": "1", "kind": "number"}
+
+    text = "Tom has {} apples and buys {} more in the market that is beside the church. How many has he?"
+    first = write_lines(tmp_path / "x.jsonl", [row("a", "Which?"), row("b", text.format(3, 4)), row("c", "Is 3 odd?")])
+    second = write_lines(tmp_path / "y.jsonl", [row("d", text.format(3, "twelve")), row("e", "Is 5 odd?")])
+    write_lines(tmp_path / "z.jsonl", [row("f", "Is 5 odd?")])
+    code, out, err = forge("overlap", first, second)
+    assert [(r["first"], r["second"], r["class"]) for r in map(json.loads, out.splitlines())] == [
+        ("b", "d", "leak"),
+        ("c", "e", "twin"),
+    ]
+    assert code == 1 and "1 of 3" in err
+    code, out, err = forge("overlap", first, tmp_path / "z.jsonl")
+    assert (code, err) == (0, "") and json.loads(out)["shared"] == "is 0 odd" and json.loads(out)["class"] == "twin"
+
+
+def test_overlap_names_the_first_leak_of_every_item_in_order(forge, tmp_path):
+    words = [f"word{n}" for n in range(60)]
+    rows = [{"id": f"q{n}", "prompt": " ".join(words[n:]), "reference": "1", "kind": "number"} for n in range(40)]
+    first, second = write_lines(tmp_path / "x.jsonl", rows[::-1]), write_lines(tmp_path / "y.jsonl", rows)
+    _, out, _ = forge("overlap", first, second)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [row["first"] for row in found] == [f"q{n}" for n in reversed(range(40))]
+    assert all(row["second"] == "q0" for row in found)
+    assert [row["shared"].split()[0] for row in found] == [f"word{n}" for n in reversed(range(40))]
+
+
 def test_plan_asks_for_fewer_questions_with_more_rounds(forge):
     code, out, _ = forge("plan", "--effect", "0.05", "--power", "0.8", "--json")
     needed = [option["questions"] for option in json.loads(out)["options"]]

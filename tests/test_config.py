@@ -37,6 +37,7 @@ OTHER = {
     "eval_dataset": ("math",),
     "guard_datasets": ("math",),
     "dataset_path": "there",
+    "also_exclude": ("corpus.txt",),
     "verify_samples": 7,
     "bake_samples": 7,
     "prompt_template": "{prompt}?",

@@ -42,6 +42,8 @@ _SAME_MEANING = str.maketrans(
 
 def plain(text: str) -> str:
     """Return the text in NFKC, with ASCII digits and signs, superscripts as `^{...}` and fractions as `1/2`."""
+    if text.isascii():
+        return text
     text = _GROUPING_SPACE.sub("", text)
     text = _SUPERSCRIPT_RUN.sub(lambda run: f"^{{{run.group().translate(_SUPERSCRIPTS)}}}", text)
     text = _VULGAR_FRACTION.sub(lambda match: f" {unicodedata.normalize('NFKC', match.group())} ", text)

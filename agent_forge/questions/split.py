@@ -1,17 +1,29 @@
 """Splitting questions into bake, gate and verify by the hash of their id; adding an item never moves another."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from agent_forge.answers import require_grader
 from agent_forge.errors import QuestionError
+from agent_forge.questions.corpora import Corpus
+from agent_forge.questions.giveaways import count_giveaways
 from agent_forge.questions.normalise import normalise_words
-from agent_forge.questions.overlap import first_shared, index
+from agent_forge.questions.overlap import find_shared
 from agent_forge.questions.sources import Part, TaskQuestions
+from agent_forge.questions.twins import split_twins
 from agent_forge.questions.wording import own_texts
-from agent_forge.records import DroppedQuestion, PartUse, Question, SplitName, SplitReport, rows_text, text_sha256
+from agent_forge.records import (
+    DroppedQuestion,
+    ExcludedCorpus,
+    PartUse,
+    Question,
+    SplitName,
+    SplitReport,
+    rows_text,
+    text_sha256,
+)
 
 # Share of a part's hash range that goes to each split, in the order given.
 SHARES: dict[Part, tuple[tuple[SplitName, float], ...]] = {
@@ -38,6 +50,7 @@ def split_questions(
     eval_samples: int,
     verify_samples: int,
     bake_samples: int | None,
+    corpora: Sequence[Corpus] = (),
     allow_code_execution: bool = False,
 ) -> Splits:
     """Split, drop leaks, take the first of each task's questions in the order of their hashes.
@@ -49,6 +62,7 @@ def split_questions(
         verify_samples: verify questions per task.
         bake_samples: bake questions per target task; None takes all.
         allow_code_execution: whether answers may be run to judge them.
+        corpora: what no question of any split may stand in.
 
     Raises:
         InputError: when a task has fewer questions than a split needs, nothing may be baked from, names or ids
@@ -57,13 +71,16 @@ def split_questions(
     tasks = [*targets, *guards]
     _check_tasks(tasks, allow_code_execution)
     pools, duplicates = _pools(targets, guards)
-    dropped = _drop_leaks(pools, own_texts(tasks))
+    # Corpora first: nothing need be left out for sharing text with a question that is itself left out.
+    in_corpora = _drop_excluded(pools, corpora)
+    dropped = [*in_corpora, *_drop_leaks(pools, own_texts(tasks))]
     wanted = {"bake": bake_samples, "gate": eval_samples, "verify": verify_samples}
     taking = {"bake": _bakeable(targets), "gate": tasks, "verify": tasks}
     chosen = {
-        name: tuple(q for task in taking[name] for q in _take(pool, task, name, wanted[name]))
+        name: tuple(q for task in taking[name] for q in _take(pool, task, name, wanted[name], dropped))
         for name, pool in pools.items()
     }
+    twins, twin_examples = split_twins(chosen)
     report = SplitReport(
         counts={name: len(questions) for name, questions in chosen.items()},
         per_task={task.task: _counts(chosen, task.task) for task in tasks},
@@ -74,6 +91,10 @@ def split_questions(
         duplicates_removed=duplicates,
         sources={task.task: task.source for task in tasks},
         parts={task.task: _part_uses(task, task in guards) for task in tasks},
+        excluded=tuple(_excluded(corpus, in_corpora) for corpus in corpora),
+        twins=twins,
+        twin_examples=twin_examples,
+        giveaways=count_giveaways(question for questions in chosen.values() for question in questions),
     )
     return Splits(chosen, report)
 
@@ -167,39 +188,67 @@ def _pools(
     return pools, duplicates
 
 
+def _drop_excluded(pools: dict[SplitName, list[Question]], corpora: Sequence[Corpus]) -> list[DroppedQuestion]:
+    dropped = []
+    for corpus in corpora:
+        entries = [(name, question) for name, pool in pools.items() for question in pool]
+        leaking = set()
+        for number, shared in find_shared((question.prompt for _, question in entries), corpus.texts, container=True):
+            leaking.add(number)
+            name, question = entries[number]
+            dropped.append(_dropped(question, name, corpus.name, shared.gram))
+        for pool in pools.values():
+            pool.clear()
+        for number, (name, question) in enumerate(entries):
+            if number not in leaking:
+                pools[name].append(question)
+    return dropped
+
+
+def _excluded(corpus: Corpus, dropped: Sequence[DroppedQuestion]) -> ExcludedCorpus:
+    names = [question.split for question in dropped if question.leaks_into == corpus.name]
+    counts: dict[SplitName, int] = {name: names.count(name) for name in ("bake", "gate", "verify")}
+    return ExcludedCorpus(source=corpus.name, sha256=corpus.sha256, dropped=counts)
+
+
 def _drop_leaks(pools: dict[SplitName, list[Question]], own: Mapping[str, str]) -> list[DroppedQuestion]:
     """Drop what leaks; `own` has texts without the wording of a task, for what is judged on against its like."""
     dropped = []
     for name, later in _LEAKS:
-        texts = own if name == "gate" else {}
-        indices = {other: index(_with_texts(pools[other], texts)) for other in later}
-        kept = []
-        for question, compared in zip(pools[name], _with_texts(pools[name], texts), strict=True):
-            shared = next(((o, s) for o in later if (s := first_shared(compared, indices[o])) is not None), None)
-            if shared is None:
-                kept.append(question)
-            else:
-                dropped.append(
-                    DroppedQuestion(question_id=question.id, split=name, leaks_into=shared[0], shared=shared[1][0])
-                )
-        pools[name] = kept
+        own_text = own if name == "gate" else {}
+        others = [(other, own_text.get(question.id, question.prompt)) for other in later for question in pools[other]]
+        pool = pools[name]
+        leaking = set()
+        texts = [text for _, text in others]
+        for number, shared in find_shared((own_text.get(q.id, q.prompt) for q in pool), texts.__iter__):
+            leaking.add(number)
+            dropped.append(_dropped(pool[number], name, others[shared.other][0], shared.gram))
+        pools[name] = [question for number, question in enumerate(pool) if number not in leaking]
     return dropped
 
 
-def _with_texts(questions: Iterable[Question], texts: Mapping[str, str]) -> list[Question]:
-    return [q.model_copy(update={"prompt": texts[q.id]}) if q.id in texts else q for q in questions]
+def _dropped(question: Question, split: SplitName, leaks_into: str, shared: str) -> DroppedQuestion:
+    return DroppedQuestion(question_id=question.id, split=split, leaks_into=leaks_into, shared=shared)
 
 
-def _take(pool: Sequence[Question], task: TaskQuestions, split: SplitName, wanted: int | None) -> list[Question]:
+def _take(
+    pool: Sequence[Question],
+    task: TaskQuestions,
+    split: SplitName,
+    wanted: int | None,
+    dropped: Sequence[DroppedQuestion],
+) -> list[Question]:
     questions = [question for question in pool if question.task == task.task]
     need = 2 if wanted is None else wanted
     if len(questions) < need:
         option = {"bake": "bake_samples", "gate": "eval_samples", "verify": "verify_samples"}[split]
         total = sum(len(part) for part in task.parts.values())
         shared = "" if questions else "; what several tasks hold counts for the first of them"
+        leaks = sum(question.split == split for question in dropped)
+        left_out = f" ({leaks} were left out of {split} for leaks, tasks together)" if leaks else ""
         raise QuestionError(
             f"task {task.task} ({task.source}) has {len(questions)} of its {total} questions for {split} "
-            f"but {need} are needed; lower {option} or give more questions{shared}"
+            f"but {need} are needed{left_out}; lower {option} or give more questions{shared}"
         )
     return questions[:wanted]
 

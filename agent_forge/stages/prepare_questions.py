@@ -3,6 +3,7 @@
 import json
 
 from agent_forge.config import QuietSTaRConfig
+from agent_forge.questions.corpora import open_corpora
 from agent_forge.questions.sources import load_task
 from agent_forge.questions.split import split_questions
 from agent_forge.records import Question, SplitName, SplitReport
@@ -28,12 +29,14 @@ def prepare_questions(context: StageContext) -> StageOutcome:
 
 def draw_questions(config: QuietSTaRConfig) -> tuple[dict[SplitName, tuple[Question, ...]], SplitReport]:
     """Load and split the configured tasks; the same configuration and files always give the same splits."""
+    corpora = open_corpora(config.also_exclude)
     drawn = split_questions(
         [load_task(name, config.dataset_path, config.allow_code_execution) for name in config.eval_dataset],
         [load_task(name, config.dataset_path, config.allow_code_execution) for name in config.guard_datasets],
         config.eval_samples,
         config.verify_samples or config.eval_samples,
         config.bake_samples,
+        corpora,
         config.allow_code_execution,
     )
     return {name: drawn.questions[name] for name in SPLITS}, drawn.report

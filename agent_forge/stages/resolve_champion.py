@@ -11,6 +11,7 @@ from pathlib import Path
 from agent_forge.config import STAGE_NAMES, WHOLE, QuietSTaRConfig, narrowed, result_values
 from agent_forge.errors import ChampionError, ConfigError
 from agent_forge.models.load import download, outline
+from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import ChampionRecord, SplitName, SplitReport, read_record
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.prepare_questions import draw_questions
@@ -26,6 +27,7 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     """Resolve, digest, and look for an existing manifest of the same bake id."""
     meter = Meter()
     config = context.config
+    open_corpora(config.also_exclude)
     path = champion_path(config.model_path)
     check_champion(config, path)
     digest = path_digest(path)
@@ -35,7 +37,7 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     parameters = {
         "champion_uri": record.uri,
         "champion_digest": digest,
-        "question_digests": json.dumps(report.digests, sort_keys=True),
+        "question_digests": json.dumps(report.inputs(), sort_keys=True),
         "code_digest": source_sha256(),
         "bake_id": record.bake_id,
         "already_published": str(bool(record.already_published)).lower(),

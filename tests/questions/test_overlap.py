@@ -1,9 +1,14 @@
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_forge.questions import grams as hashing
+from agent_forge.questions import overlap
+from agent_forge.questions.leak_words import leak_words
 from agent_forge.questions.normalise import normalise_words, question_id
-from agent_forge.questions.overlap import NGRAM, grams, overlap_between
+from agent_forge.questions.overlap import NGRAM, Shared, find_shared, grams, overlap_between, shared_run
 from agent_forge.records import Question
 
 word = st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1, max_size=6)
@@ -25,7 +30,9 @@ def leaks(first: str, second: str) -> bool:
 @given(texts, texts)
 def test_a_leak_is_a_shared_gram_and_goes_both_ways(first: list[str], second: list[str]) -> None:
     one, other = " ".join(first), " ".join(second)
-    assert leaks(one, other) == leaks(other, one) == bool(set(grams(one)) & set(grams(other)))
+    assert leaks(one, other) == leaks(other, one) == (shared_run(one, other) is not None)
+    if min(len(first), len(second)) >= NGRAM or max(len(first), len(second)) < NGRAM:
+        assert leaks(one, other) == bool(set(grams(one)) & set(grams(other)))
 
 
 @given(texts)
@@ -64,8 +71,128 @@ def test_a_text_has_one_gram_for_every_place_it_can_begin_at(words: list[str]) -
 def test_every_leaking_item_is_named_once_and_no_other(first: list[list[str]], second: list[list[str]]) -> None:
     ones = [made(" ".join(words), f"a{index}") for index, words in enumerate(first)]
     others = [made(" ".join(words), f"b{index}") for index, words in enumerate(second)]
-    expected = [one.id for one in ones if any(set(grams(one.prompt)) & set(grams(o.prompt)) for o in others)]
+    expected = [one.id for one in ones if any(shared_run(one.prompt, o.prompt) for o in others)]
     assert [name for name, _, _ in overlap_between(ones, others)] == expected
+
+
+# Few words, so that much is shared; operators and punctuation, on which it hangs where a short text begins and ends.
+common = st.lists(st.sampled_from(["a", "cat", "2", "+", "-", "3", ".", "?", "\n", ","]), max_size=20).map(" ".join)
+repeated = st.builds(
+    lambda words, length: " ".join((words * 20)[:length]),
+    st.lists(st.sampled_from(["a", "b", "2", "+"]), min_size=1, max_size=4),
+    st.integers(10, 20),
+)
+collections = st.lists(common | repeated, max_size=7)
+
+
+def defined(items: list[str], others: list[str], container: bool) -> dict[int, Shared]:
+    """Compare every item with every other text, by the definition."""
+    found = {}
+    for number, item in enumerate(items):
+        shared = [
+            (run[0], other, run[1])
+            for other, text in enumerate(others)
+            if (run := shared_run(item, text, container)) is not None
+        ]
+        if shared:
+            found[number] = Shared(*min(shared))
+    return found
+
+
+@pytest.mark.parametrize("colliding", [False, True])
+@pytest.mark.parametrize("small", [False, True])
+@given(collections, collections, st.booleans())
+def test_the_index_finds_what_the_definition_says(
+    colliding: bool, small: bool, items: list[str], others: list[str], container: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if colliding:
+            patch.setattr(hashing, "word_hash", lambda word: len(word) % 2)
+        if small:
+            for name, size in (("BATCH_WORDS", 5), ("BLOCK_WORDS", 20), ("MOST_SHORT", 2)):
+                patch.setattr(overlap, name, size)
+        assert dict(find_shared(items, others.__iter__, container)) == defined(items, others, container)
+
+
+@given(texts, texts, texts, st.booleans())
+def test_a_whole_question_within_a_corpus_text_is_found_whatever_its_length(
+    question: list[str], before: list[str], after: list[str], upper: bool
+) -> None:
+    page = " ".join([*before, *question, *after])
+    assert shared_run(" ".join(question), page.upper() if upper else page, container=True) is not None
+
+
+@given(texts, short, texts)
+def test_a_short_text_of_a_corpus_within_a_question_is_no_leak(
+    before: list[str], inner: list[str], after: list[str]
+) -> None:
+    question = " ".join([*before, *inner, *after, "x9"])
+    assert shared_run(question, " ".join(inner), container=True) is None
+
+
+QUESTION = "Tom’s 12-year-old sister has 1,250 well-known stamps. Is 3 × 4 − 2 her favourite naïve sum?"
+
+
+@pytest.mark.parametrize("question", [QUESTION, "What is 2 + 2?", "Straße?", "Is 3 × 4 − 2 naïve?", "x² − 1 = 0"])
+@pytest.mark.parametrize(
+    "disguised",
+    [
+        str.upper,
+        str.title,
+        str.casefold,
+        lambda text: text.replace(" ", "\n\t "),
+        lambda text: text.replace(" ", "\u2003"),
+        lambda text: text.replace("’", "'").replace("−", "-").replace("×", "*"),
+        lambda text: text.replace(",", "").replace("’", " ").replace(".", "").replace("?", ""),
+        lambda text: text.replace("-", " "),
+        lambda text: unicodedata.normalize("NFD", text),
+        lambda text: "".join(f"\u200b{character}" for character in text),
+        lambda text: f"**{text}**",
+        lambda text: f"- _{text}_ - done",
+        lambda text: "> " + text.replace(" ", "\n> ", 3),
+        lambda text: f"Q: {text} A: 4",
+        lambda text: f"({text})",
+    ],
+)
+def test_no_typography_hides_a_question(question: str, disguised) -> None:
+    page = f"Here are some of those that were asked in the test last week. {disguised(question)} And so on."
+    assert shared_run(question, page) is not None
+    assert shared_run(question, disguised(question), container=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("What is 2 + 2?", "What is 2 - 2?"),
+        ("What is 2 + 2?", "What is 2 2?"),
+        ("What is 2 + 2?", "What is 2 + 22?"),
+        ("What is 2 + 2?", "What is 2 + 2 + 2?"),
+        ("What is 2 + 2?", "What is 2 + 2 squared, in words?"),
+        ("2 + 2", "1 * 2 + 2"),
+        ("5 + 2", "-5 + 2"),
+        ("What is 2 + 1?", "What is 2 + 1.5?"),
+        ("2 ** 3", "2 * 3"),
+        ("7 % 3", "7 3"),
+        ("What is 5?", "What is 5% of 20?"),
+        ("x - y", "x y"),
+        ("Who was the president?", "Who was the president of France in 1990?"),
+        ("How many apples?", "How many apples and pears?"),
+    ],
+)
+def test_two_short_questions_are_two(first: str, second: str) -> None:
+    assert shared_run(first, second) is None and shared_run(second, first) is None
+
+
+def test_a_calculation_is_no_part_of_a_longer_one_in_a_long_text_either() -> None:
+    filler = "and this is a text that goes on for quite a while after all of that"
+    assert shared_run("What is 2 + 2?", f"What is 2 + 2 * 5? {filler}") is None
+    assert shared_run("What is 2 + 2?", f"What is 2 + 2? - 5 said he {filler}") is not None
+    assert shared_run("What is 2 + 2?", f"What is 2 + 2 = 4 {filler}") is not None
+
+
+@given(st.text())
+def test_leak_words_of_any_text_are_words(text: str) -> None:
+    assert all(word.strip() for word in leak_words(text))
 
 
 @given(st.text())

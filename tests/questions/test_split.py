@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_forge.errors import InputError, QuestionError
+from agent_forge.questions.corpora import Corpus
 from agent_forge.questions.normalise import question_id
 from agent_forge.questions.overlap import overlap_between
 from agent_forge.questions.sources import Part, TaskQuestions
 from agent_forge.questions.split import Splits, assign, split_questions
-from agent_forge.records import AnswerKind, Question, SplitName, rows_text, text_sha256
+from agent_forge.records import AnswerKind, Question, SplitName, SplitReport, rows_text, text_sha256
 
 NAMES: tuple[SplitName, ...] = ("bake", "gate", "verify")
 orders = st.randoms(use_true_random=False)
@@ -33,9 +34,17 @@ def published(name: str = "mine", train: int = 60, test: int = 60) -> TaskQuesti
 
 
 def split(
-    *targets: TaskQuestions, guards: Sequence[TaskQuestions] = (), samples: int = 5, bake: int | None = None
+    *targets: TaskQuestions,
+    guards: Sequence[TaskQuestions] = (),
+    samples: int = 5,
+    bake: int | None = None,
+    corpora: Sequence[Corpus] = (),
 ) -> Splits:
-    return split_questions(targets, guards, samples, samples, bake)
+    return split_questions(targets, guards, samples, samples, bake, corpora)
+
+
+def corpus(*texts: str, name: str = "seen.txt") -> Corpus:
+    return Corpus(name, text_sha256("".join(texts)), lambda: iter(texts))
 
 
 def ids(found: Splits) -> dict[SplitName, set[str]]:
@@ -129,6 +138,64 @@ def test_the_same_short_question_under_two_ids_is_a_leak() -> None:
     found = split(task(train=(*made.parts["train"], copy), test=made.parts["test"]))
     assert [dropped.question_id for dropped in found.report.dropped] == ["copy"]
     assert "copy" not in ids(found)["bake"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_question_that_stands_in_a_corpus_is_dropped_from_whatever_split(name: SplitName) -> None:
+    data_set = task(any=questions(150))
+    victim = split(data_set).questions[name][0]
+    page = f"One page.\nAsked: {victim.prompt.upper()} And more, of which nobody knows what it was about."
+    found = split(data_set, corpora=[corpus("nothing of that kind", page), corpus("other words", name="other.txt")])
+    (dropped,) = found.report.dropped
+    assert (dropped.question_id, dropped.split, dropped.leaks_into) == (victim.id, name, "seen.txt")
+    assert victim.id not in ids(found)[name]
+    seen, other = found.report.excluded
+    assert seen.dropped == {split: int(split == name) for split in NAMES} and sum(other.dropped.values()) == 0
+    assert found.report.available["mine"][name] == split(data_set).report.available["mine"][name] - 1
+
+
+def test_too_few_questions_after_leaks_are_refused_with_their_number() -> None:
+    data_set = task(any=questions(150))
+    everything = [question.prompt for question in data_set.parts["any"]]
+    with pytest.raises(QuestionError, match=r"has 0 of its 150 .* \(\d+ were left out of \w+ for leaks"):
+        split(data_set, corpora=[corpus(*everything)])
+
+
+def test_a_question_in_two_corpora_is_counted_in_the_first() -> None:
+    data_set = task(any=questions(150))
+    page = split(data_set).questions["gate"][0].prompt
+    report = split(data_set, corpora=[corpus(page), corpus(page, name="other.txt")]).report
+    assert [seen.dropped["gate"] for seen in report.excluded] == [1, 0] and len(report.dropped) == 1
+
+
+def test_nothing_is_dropped_for_a_question_that_is_itself_left_out() -> None:
+    made = published()
+    own = "and this one, of which nothing is in the corpus, was asked in another place at another time by us"
+    tested = Question(id="t", prompt=f"Seen before: a b c d e f g h i j k l m. {own}", reference="1", kind="number")
+    trained = Question(id="b", prompt=f"Not seen before. {own}", reference="1", kind="number")
+    data_set = task(
+        train=(*made.parts["train"], trained.model_copy(update={"task": "mine"})),
+        test=(*made.parts["test"], tested.model_copy(update={"task": "mine"})),
+    )
+    assert {d.question_id for d in split(data_set).report.dropped} == {"b"}
+    seen = corpus("a b c d e f g h i j k l m")
+    assert {d.question_id for d in split(data_set, corpora=[seen]).report.dropped} == {"t"}
+
+
+def test_twins_and_giveaways_of_what_was_chosen_are_reported() -> None:
+    report = split(task(any=questions(150))).report
+    bake = report.counts["bake"]
+    assert [(twins.count, twins.questions) for twins in report.twins] == [(bake, bake), (bake, bake), (5, 5)]
+    (given,) = report.giveaways
+    assert (given.task, given.questions) == ("mine", sum(report.counts.values()))
+    # "How many mine are 1 and one more?" is the only prompt with a 1 in digits, which is every reference here.
+    assert given.count == 1 and given.rate == 1 / given.questions
+
+
+def test_reports_from_before_corpora_twins_and_giveaways_are_read() -> None:
+    report = split(task(any=questions(150))).report
+    old = report.model_dump_json(exclude={"excluded", "twins", "twin_examples", "giveaways"})
+    assert SplitReport.model_validate_json(old).counts == report.counts
 
 
 def test_nothing_is_baked_from_a_guard() -> None:

@@ -262,6 +262,30 @@ def _splits(questions: Sequence[Question]) -> SplitReport:
             "duplicates_removed": 2,
             "sources": {task: f"generated, seed 0, {task}" for task in tasks},
             "parts": {task: [{"name": "generated", "questions": 6000, "use": "judged on"}] for task in tasks},
+            "excluded": [
+                {
+                    "source": "corpora/merge-data.jsonl.gz",
+                    "sha256": text_sha256("corpus"),
+                    "dropped": {"bake": 12, "gate": 3, "verify": 0},
+                }
+            ],
+            "twins": [
+                {"split": split, "twin_in": other, "questions": 800, "count": count}
+                for split, other, count in (("bake", "gate", 41), ("bake", "verify", 17), ("gate", "verify", 0))
+            ],
+            "twin_examples": [
+                {
+                    "question_id": questions[0].id,
+                    "split": "bake",
+                    "twin_in": "gate",
+                    "twin_id": questions[1].id,
+                    "template": "0 + 0 - 0 mod 0",
+                }
+            ],
+            "giveaways": [
+                {"task": task, "questions": 1200, "count": 31, "rate": 31 / 1200, "examples": [questions[0].id]}
+                for task in tasks
+            ],
         }
     )
 

@@ -288,6 +288,13 @@ def hostile_run():
     return facts.model_copy(update={**update, "title": HOSTILE, "warnings": (HOSTILE,), "costs": {}})
 
 
+def test_excluded_corpora_twins_and_giveaways_appear():
+    shown = outline(page("published")).visible
+    assert "Left out for standing in corpora/merge-data.jsonl.gz bake 12, gate 3, verify 0 15" in shown
+    assert "Questions for bake with a twin in gate The same but for the numbers; kept. 41 of 800" in shown
+    assert "31 of 1,200 (2.6%)" in shown and "0 + 0 - 0 mod 0" in shown
+
+
 def test_text_from_data_stays_text():
     text = render(hostile_run())
     parsed = outline(text)

@@ -13,16 +13,18 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
     Raises:
         QuestionError: when the file cannot be read, a line is no JSON object, or there is none.
     """
+    empty = True
     try:
-        # `splitlines` would also break at U+2028 and others, which may stand inside a JSON text.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        # Only \n ends a line: U+2028 and others may stand inside a JSON text.
+        with path.open(encoding="utf-8-sig", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    empty = False
+                    yield (where := f"{path}:{number}"), json_object(line, where)
     except (OSError, ValueError) as cause:
         raise QuestionError(f"cannot read questions {path}: {cause}; a file of JSON lines is expected") from cause
-    numbered = [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if not numbered:
+    if empty:
         raise QuestionError(f"{path} holds no questions; one JSON object per line is expected")
-    for where, line in numbered:
-        yield where, json_object(line, where)
 
 
 def json_object(line: str, where: str) -> dict[str, object]:

@@ -2,14 +2,14 @@
 
     {"prompt": "What is 2 + 2?", "reference": "4", "kind": "number"}
 
-`kind` is `number`, `math`, `choice`, `text` or `code`. `id` may be given; without it, it is made of the prompt. `task` may
-be given, the same in every row; without it, it is the file's name.
+`kind` is `number`, `math`, `choice`, `text` or `code`, whose reference `answers.code` describes. `id` may be given;
+without it, it is made of the prompt. `task` may be given, the same in every row; without it, it is the file's name.
 
 A file is split into all three splits, with one exception: questions of a published data set, as this package writes
 them, in a file called `test`, `validation`, `dev`, `gate` or `verify` are only judged on.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -41,19 +41,29 @@ def load_file(path: Path, published: Collection[str] = ()) -> TaskQuestions:
         QuestionError: naming file and line, when one is no question or has the id of another.
     """
     name = bare_name(path)[0]
-    questions: dict[str, Question] = {}
-    places: dict[str, str] = {}
-    for where, row in file_rows(path):
-        question = _question(row, name, where, path)
-        if question.id in places:
-            raise QuestionError(
-                f"{where}: question id {question.id} occurs twice, first in {places[question.id]}; ids must be unique"
-            )
-        questions[question.id], places[question.id] = question, where
-    tasks = {question.task for question in questions.values()}
+    questions = tuple(read_questions(path))
+    tasks = {question.task for question in questions}
     task = tasks.pop() if len(tasks) == 1 else name
     part: Part = "test" if name.lower() in _JUDGED_ON and task in published else "any"
-    return TaskQuestions(task, {part: tuple(questions.values())}, str(path), {part: name})
+    return TaskQuestions(task, {part: questions}, str(path), {part: name})
+
+
+def read_questions(path: Path) -> Iterator[Question]:
+    """Yield the questions of a file one by one; raises like `load_file`."""
+    lines: dict[str, str] = {}
+    for where, row in file_rows(path):
+        question = _question(row, bare_name(path)[0], where, path)
+        line = where.rpartition(":")[2]
+        if (first := lines.setdefault(question.id, line)) != line:
+            raise QuestionError(
+                f"{where}: question id {question.id} occurs twice, first in {path}:{first}; ids must be unique"
+            )
+        yield question
+
+
+def read_prompts(path: Path) -> Iterator[str]:
+    """Yield the prompts of a file whose questions have been read before, and found good."""
+    return (str(row["prompt"]) for _, row in file_rows(path))
 
 
 def _question(row: Row, task: str, where: str, path: Path) -> Question:
