@@ -97,7 +97,7 @@ def test_a_prompt_that_begins_the_program_is_continued(completion: str) -> None:
         " " * 99_999,
         "\n \n" * 30_000,
         "```\n" * 20_000,
-        "```\nx = 1\n" * 5_000,
+        "```\nno Python\n" * 5_000,
         "def f(x):\n    return " + "-" * 60_000 + "1",
         "def f(x):\n    return " + "(" * 3000 + ")" * 3000,
     ],
