@@ -34,4 +34,7 @@ class Limits:
             (resource.RLIMIT_NPROC, 1),
             (resource.RLIMIT_CORE, 0),
         ):
-            resource.setrlimit(kind, (most, most))
+            # A lower limit that was there already stays.
+            already = resource.getrlimit(kind)[1]
+            bound = most if already == resource.RLIM_INFINITY else min(most, already)
+            resource.setrlimit(kind, (bound, bound))

@@ -20,6 +20,8 @@ LONGEST = 100_000
 STEPS = 40
 # Places where a bare program may begin.
 STARTS = 20
+# Fenced blocks that are looked at, the last ones.
+BLOCKS = 20
 
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*$", re.MULTILINE)
 _LANGUAGES = ("", "python", "py", "python3", "py3", "pycon")
@@ -90,10 +92,9 @@ def trimmed(text: str, name: str) -> str | None:
 
 def _readings(text: str, prompt: str, name: str, begun: bool) -> Iterator[str]:
     """Yield what may be the program, the surest reading first."""
-    continues = begun and re.match(r"\s*\n?[ \t]+\S", text) is not None
-    if continues:
+    if begun and text.lstrip("\n")[:1] in (" ", "\t"):
         yield _continued(prompt, text, name)
-    blocks = list(_blocks(text))
+    blocks = [block for block in _blocks(text) if block.strip()][-BLOCKS:]
     for place in range(len(blocks) - 1, -1, -1):
         helpers = [block for block in blocks[:place] if _only_defines(block) and not _is_defined(block, name)]
         yield "\n".join([*helpers, blocks[place]])
