@@ -61,3 +61,28 @@ def refusal(monkeypatch, capsys):
         return the_line(code, capsys.readouterr().err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A real S3 server; the environment in which clients find it."""
+    from object_store import object_store
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+            patch.setenv(name, "")
+        with object_store(tmp_path_factory.mktemp("server")) as environment:
+            yield environment
+
+
+@pytest.fixture
+def bucket(server, tmp_path, monkeypatch, request):
+    """A client, and a prefix in the bucket that no other test writes below; downloads go below tmp_path."""
+    from object_store import BUCKET
+
+    from agent_forge.storage.s3 import connect
+
+    for name, value in server.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FORGE_HOME", str(tmp_path / "home"))
+    return connect(), f"s3://{BUCKET}/{abs(hash((request.node.name, str(tmp_path)))):x}"
