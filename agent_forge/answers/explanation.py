@@ -53,7 +53,9 @@ def explain(kind: AnswerKind, completion: str, reference: str, prompt: str, grad
     )
 
 
-def _read(kind: AnswerKind, completion: str, prompt: str) -> tuple[Place, str, int]:
+def _read(kind: AnswerKind, completion: str, prompt: str, grade: Grade) -> tuple[Place, str, int]:
+    if kind == "code":
+        return "program", grade.extracted or "", 0
     said = without_question(completion, prompt)
     text = clean(said) if kind == "number" else said
     marks = find_marks(text)
