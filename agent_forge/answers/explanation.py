@@ -43,14 +43,9 @@ def explain(kind: AnswerKind, completion: str, reference: str, prompt: str, grad
         prompt: the question; its copies are not read.
         grade: what the grader said.
     """
-    place, excerpt, marks = ("program", grade.extracted or "", 0) if kind == "code" else _read(kind, completion, prompt)
-    return Explanation(
-        place=place,
-        excerpt=_short(excerpt),
-        marks=marks,
-        reference=_short(reference),
-        why=_why(place, reference, grade),
-    )
+    place, excerpt, marks = _read(kind, completion, prompt, grade)
+    why = _why(place, reference, grade)
+    return Explanation(place=place, excerpt=_short(excerpt), marks=marks, reference=_short(reference), why=why)
 
 
 def _read(kind: AnswerKind, completion: str, prompt: str, grade: Grade) -> tuple[Place, str, int]:

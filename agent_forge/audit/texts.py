@@ -8,6 +8,7 @@ from agent_forge.records import Question
 
 PHRASINGS = (
     "{}",
+    "So it is this:\nThe answer: {}",
     "The answer is {}.",
     "Answer: {}",
     "**{}**",
@@ -31,7 +32,9 @@ def cases(question: Question, others: tuple[str, ...]) -> Iterator[Case]:
     """Yield completions of a question whose answer is words."""
     gold = question.reference.strip()
     form = comparison_form(gold)
-    for phrasing in PHRASINGS:
+    # A lone brace ends or keeps open the box around it: such a reference cannot be boxed.
+    boxable = gold.count("{") == gold.count("}") == 0
+    for phrasing in PHRASINGS if boxable else PHRASINGS[:-1]:
         yield phrased(phrasing, gold)
         for other in (OTHER, *others):
             if form(other) != form(gold):
