@@ -17,15 +17,16 @@ def audit_grader(
     dataset_path: Annotated[str | None, typer.Option(help="Local directory with the data set's files.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Audit the first questions only.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    allow_code_execution: Annotated[
-        bool, typer.Option("--allow-code-execution", help="Load data sets of code; there is no audit for code.")
+    _allow_code_execution: Annotated[
+        bool, typer.Option("--allow-code-execution", help="Taken and not needed: there is no audit for code.")
     ] = False,
 ) -> None:
     """Grade right answers in many phrasings and wrong ones in many forms; exit 1 if any grade is not as it must be."""
     from agent_forge.audit import audit
     from agent_forge.questions.sources import load_task
 
-    parts = load_task(dataset, dataset_path, allow_code_execution).parts
+    # Nothing is run: questions of code are loaded to be refused with the reason.
+    parts = load_task(dataset, dataset_path, True).parts
     questions = [question for part in parts.values() for question in part][:limit]
     if not questions:
         raise ConfigError(f"{dataset} holds no questions; at least one is needed")
