@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_forge import __version__, commands
+from agent_forge import __version__, audit_commands, commands
 from agent_forge.errors import ForgeError, Interrupted, OutputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinking into a model, if it helps.")
@@ -171,6 +171,7 @@ def config(
 
 
 commands.register(app)
+audit_commands.register(app)
 
 
 def main() -> None:

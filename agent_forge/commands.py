@@ -96,10 +96,14 @@ def grade(
     allow_code_execution: Annotated[
         bool, typer.Option("--allow-code-execution", help="Judge code by running it in a sandbox.")
     ] = False,
+    explained: Annotated[
+        bool, typer.Option("--explain", help="Add `explanation`: where the answer was read, and why it is (not) right.")
+    ] = False,
 ) -> None:
     """Grade completions again; prints JSON lines `id extracted correct reason`."""
     from agent_forge.answers import grade as judge
     from agent_forge.answers import require_grader
+    from agent_forge.answers.explanation import explain
     from agent_forge.errors import ConfigError
     from agent_forge.questions.sources import load_task
     from agent_forge.records import CompletionRow, read_rows
@@ -122,7 +126,10 @@ def grade(
     for row in rows:
         asked = by_id[row.id]
         found = judge(asked.kind, row.completion, asked.reference, asked.prompt, allow_code_execution)
-        answer = {"id": row.id, "extracted": found.extracted, "correct": found.correct, "reason": found.reason}
+        answer: dict[str, object] = {"id": row.id, **found.model_dump(include={"extracted", "correct", "reason"})}
+        if explained:
+            why = explain(asked.kind, row.completion, asked.reference, asked.prompt, found)
+            answer["explanation"] = why.model_dump()
         typer.echo(json.dumps(answer, ensure_ascii=False))
 
 

@@ -123,3 +123,12 @@ def test_plan_and_calibrate_print_tables(forge):
 def test_calibrate_is_a_function_of_its_seed(forge):
     arguments = ("calibrate", "--experiments", "20", "--questions", "30", "--json", "--seed")
     assert forge(*arguments, "3") == forge(*arguments, "3") != forge(*arguments, "4")
+
+
+def test_explain_adds_a_field_and_changes_no_grade(forge, tmp_path, questions):
+    completions = write_lines(tmp_path / "c.jsonl", [{"id": "a", "completion": "3 + 4\n#### 7"}])
+    plain = json.loads(forge("grade", "--questions", questions, completions)[1])
+    explained = json.loads(forge("grade", "--explain", "--questions", questions, completions)[1])
+    explanation = explained.pop("explanation")
+    assert explained == plain
+    assert (explanation["place"], explanation["excerpt"], explanation["reference"]) == ("hash", "#### 7", "7")

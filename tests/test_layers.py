@@ -10,13 +10,13 @@ LAYERS = (
     ("errors", "config", "records"),
     (
         *("questions", "answers", "sandbox", "thoughts", "traces", "statistics", "observations", "comparison", "gate"),
-        *("verification", "simulation", "calibration"),
+        *("verification", "simulation", "calibration", "audit"),
     ),
     ("models", "storage", "tracking"),
     ("report",),
     ("stages", "run_directory"),
     ("local_run", "progress", "run_report"),
-    ("quietstar_baker", "cli", "commands", "demo"),
+    ("quietstar_baker", "cli", "commands", "audit_commands", "demo"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
