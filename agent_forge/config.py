@@ -144,7 +144,7 @@ class QuietSTaRConfig(BaseModel):
         "prompting",
         *SAMPLING,
         "bake",
-        description="Text right before the answer in every arm; auto: none for chat models, else 'Answer:'.",
+        description="Text right before the answer in every arm; auto: 'Answer:' after the plain template, else none.",
     )
     stop_strings: tuple[str, ...] = _field(
         (), "prompting", *SAMPLING, description="Texts that end an answer, besides the end-of-sequence token."
@@ -279,6 +279,8 @@ class QuietSTaRConfig(BaseModel):
     def _consistent(self) -> "QuietSTaRConfig":
         if self.start_thought_token == self.end_thought_token:
             raise ValueError("start_thought_token and end_thought_token are the same; give two different tokens")
+        if "" in self.stop_strings:
+            raise ValueError("stop_strings has an empty text, which would end every answer at once; remove it")
         if self.prompt_template != "auto" and self.prompt_template.count("{prompt}") != 1:
             raise ValueError(f"prompt_template {self.prompt_template!r} must contain {{prompt}} exactly once")
         if both := sorted(set(self.eval_dataset) & set(self.guard_datasets)):

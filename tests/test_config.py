@@ -180,3 +180,8 @@ def test_a_stage_is_given_its_own_fields_and_no_others(stage):
 def test_a_fan_out_has_a_limit():
     with pytest.raises(ConfigError, match="10,000 cells"):
         build_config(NEEDED | {"ab_test_rounds": 100, "shards": 100})
+
+
+def test_an_empty_stop_string_is_refused():
+    with pytest.raises(ConfigError, match="stop_strings has an empty text"):
+        build_config({**NEEDED, "stop_strings": ["\n", ""]})

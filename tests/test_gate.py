@@ -287,6 +287,16 @@ def test_unequal_truncation_is_reported():
     assert len([warning for warning in report.warnings if "cut off" in warning]) == 2
 
 
+@pytest.mark.parametrize(("cut", "warned"), [(5, 0), (6, 1), (1, 0), (0, 1)])
+def test_truncation_is_unequal_beyond_two_points_and_not_at_two(cut, warned):
+    first = {"baseline": 3, "thought": cut}
+    rows = [
+        row.model_copy(update={"truncated": int(row.question_id.rpartition("-")[2]) < first[row.arm]})
+        for row in sampled_rows(questions=100, rounds=1, baseline=0.5, thought=0.5)
+    ]
+    assert len([warning for warning in judge(rows, **LIMITS).warnings if "cut off" in warning]) == warned
+
+
 def test_an_incomplete_pause_arm_is_refused():
     rows = sampled_rows(questions=4, baseline=0.5, thought=0.5, pause=0.5)
     with pytest.raises(ResultsError, match="question maths-3, round 2: no pause row"):

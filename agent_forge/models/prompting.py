@@ -1,4 +1,4 @@
-"""From a question to prompt ids: chat template or plain template, cue, and no way for a question to open a thought."""
+"""From a question to prompt ids: chat template or plain template, cue, and no question can open a thought or a turn."""
 
 import re
 from collections.abc import Sequence
@@ -83,9 +83,25 @@ class Prompting:
         before = self.encode("a")
         return self.decode([*before, token])[len(self.decode(before)) :]
 
+    @cached_property
+    def control_tokens(self) -> tuple[str, ...]:
+        """The tokenizer's special tokens that a text could spell: a turn's markers, the end of a sequence.
+
+        One character or blanks alone are left out: they are ordinary text that some tokenizers also name as special.
+        """
+        added = [str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special]
+        named = dict.fromkeys([*self.tokenizer.all_special_tokens, *added])
+        return tuple(token for token in named if len(token) > 1 and token.strip())
+
+    @cached_property
+    def _control_ids(self) -> frozenset[int]:
+        # Characters that a tokenizer does not know become its unknown token, which controls nothing.
+        ids = self.tokenizer.convert_tokens_to_ids(list(self.control_tokens))
+        return frozenset(ids) - {self.tokenizer.unk_token_id}
+
     def escape(self, text: str) -> str:
-        """Break up thought tokens that stand literally in a text, so that they are read as ordinary characters."""
-        for token in (self.start_token, self.end_token):
+        """Break up thought and special tokens in a text, so that they are read as ordinary characters."""
+        for token in dict.fromkeys((self.start_token, self.end_token, *self.control_tokens)):
             # Between the characters, so that occurrences which share some are found too.
             text = re.sub(f"(?<={re.escape(token[:1])})(?={re.escape(token[1:])})", " ", text)
         return text
@@ -102,8 +118,14 @@ class Prompting:
         """Return the prompt's ids.
 
         Raises:
-            QuestionError: when a thought token would come out all the same, of the question's text or the template.
+            QuestionError: when a thought token would come out all the same, of the question's text or the template,
+                or a special token of the question's text.
         """
+        if set(self.encode(self.escape(question.prompt))) & self._control_ids - set(self.thought_token_ids):
+            raise QuestionError(
+                f"the text of question {question.id} contains a special token of the model's tokenizer that cannot be "
+                "escaped; remove it from the question"
+            )
         text = self.prompt_text(question)
         ids = self._tokenize(text, add_special_tokens=self.template is not None)
         while ids and ids[-1] == self.tokenizer.eos_token_id and self.template is not None:
