@@ -72,10 +72,18 @@ class S3Publication:
         self._lease_seconds = lease_seconds
 
     def published(self, bake_id: str) -> str | None:
-        """Return the manifest's URI when this bake is published, else None."""
+        """Return the manifest's URI when this bake is published, else None.
+
+        Raises:
+            InputError: when there is no such bucket, which is better said before anything is spent.
+        """
         place = self._place(bake_id) / MANIFEST
         with talking_about(self._root):
-            return str(place) if stored(self._client, place) else None
+            if stored(self._client, place):
+                return str(place)
+            # Listing names a missing bucket; asking for one object in it only says that it is not there.
+            self._client.list_objects_v2(Bucket=place.bucket, Prefix=place.key, MaxKeys=1)
+        return None
 
     def manifest(self, bake_id: str) -> Manifest:
         """Read the manifest of a published bake.

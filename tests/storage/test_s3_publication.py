@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from report.sample_run import RUNS
 
-from agent_forge.errors import CheckFailed, StoreError
+from agent_forge.errors import CheckFailed, InputError, StoreError
 from agent_forge.storage import s3_publication
 from agent_forge.storage.files import list_files
 from agent_forge.storage.publication import publication
@@ -184,3 +184,8 @@ def test_a_rejected_model_is_kept_under_another_name(bucket, model, sample):
     assert root.published(sample.bake_id) is None
     assert f"rejected/{sample.bake_id}/REJECTED.json" in keys(client, uri)
     assert not [key for key in keys(client, uri) if key.endswith("manifest.json")]
+
+
+def test_a_bucket_that_is_not_there_is_named_before_anything_is_published(bucket):
+    with pytest.raises(InputError, match="there is no such bucket"):
+        S3Publication("s3://no-such-bucket/models").published("0" * 64)
