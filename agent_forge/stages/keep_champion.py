@@ -1,9 +1,9 @@
 """keep-champion: nothing is published; say why, and keep a rejected bake aside under a name that says so."""
 
 from agent_forge.records import GateReport, Record, VerificationReport, read_record
+from agent_forge.stages.champion import read_champion
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.report_output import write_report_output
-from agent_forge.stages.resolve_champion import read_champion
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.publication import publication
 

@@ -12,9 +12,9 @@ from agent_forge.records import (
     VerificationReport,
     read_record,
 )
+from agent_forge.stages.champion import read_champion
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.report_output import write_report_output
-from agent_forge.stages.resolve_champion import read_champion
 from agent_forge.storage.code import code_record, hardware, package_versions
 from agent_forge.storage.files import list_files, path_digest, write_atomic
 from agent_forge.storage.publication import publication

@@ -12,7 +12,7 @@ from agent_forge.config import STAGE_NAMES, WHOLE, QuietSTaRConfig, narrowed, re
 from agent_forge.errors import ChampionError, ConfigError
 from agent_forge.models.load import download, outline
 from agent_forge.questions.corpora import open_corpora
-from agent_forge.records import ChampionRecord, SplitName, SplitReport, read_record
+from agent_forge.records import ChampionRecord, SplitName, SplitReport
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.rows import require_room
@@ -56,18 +56,6 @@ def config_parameter(stage: str) -> str:
 def _told(config: QuietSTaRConfig) -> str:
     """Return a configuration as JSON, without what it says by default."""
     return json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
-
-
-def read_champion(context: StageContext) -> ChampionRecord:
-    """Read the champion's record under the bake id that the run goes by.
-
-    A run that is continued with another configuration keeps the record, but makes another bake: its id is then given
-    as a parameter.
-    """
-    record = read_record(ChampionRecord, context.input("champion"))
-    if (bake_id := context.parameters.get("bake_id")) is None:
-        return record
-    return record.model_copy(update={"bake_id": bake_id, "already_published": None})
 
 
 def champion_path(reference: str) -> Path:

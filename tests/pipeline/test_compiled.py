@@ -7,7 +7,7 @@ import yaml
 
 from agent_forge.config import STAGE_NAMES
 from agent_forge.errors import ConfigError
-from agent_forge.stages.registry import STAGES
+from agent_forge.stages.registry import find_stage
 from pipelines.compile import HERE, SHIPPED, main, shipped
 from pipelines.placement import UNCACHED
 from pipelines.platform import Platform, read_platform
@@ -56,7 +56,7 @@ def test_components_declare_what_their_stages_read_and_write(path):
         if "executorLabel" not in component:
             continue
         container = pipeline["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-        stage = STAGES[container["args"][1]]
+        stage = find_stage(container["args"][1])
         inputs = component["inputDefinitions"].get("artifacts", {})
         outputs = component["outputDefinitions"].get("artifacts", {})
         assert set(stage.inputs) <= set(inputs) and not [name for name in inputs if inputs[name].get("isOptional")]

@@ -12,7 +12,7 @@ from agent_forge.errors import ForgeError, InputError
 from agent_forge.records import GateReport, read_record
 from agent_forge.stages.context import Silent, Stage, StageContext, StageOutcome
 from agent_forge.stages.executor import artifact_path, run_executor_input
-from agent_forge.stages.registry import STAGES
+from agent_forge.stages.registry import find_stage
 
 CONFIG = json.dumps({"model_path": "m", "output_path": "o", "eval_dataset": ["arithmetic"], "eval_samples": 20})
 
@@ -139,7 +139,7 @@ def test_an_unknown_scheme_is_refused():
 
 
 def test_warnings_of_a_stage_are_in_its_outcome_once(tmp_path, monkeypatch):
-    judge = STAGES["significance-gate"].run
+    judge = find_stage("significance-gate").run
 
     def warned(context: StageContext) -> StageOutcome:
         context.warn("memory ran out")
@@ -147,7 +147,7 @@ def test_warnings_of_a_stage_are_in_its_outcome_once(tmp_path, monkeypatch):
         return judge(context)
 
     stage = Stage("significance-gate", warned, ("results",), ("gate",))
-    monkeypatch.setitem(STAGES, "significance-gate", stage)
+    monkeypatch.setattr("agent_forge.stages.significance_gate.STAGE", stage)
     outcome = run_executor_input("significance-gate", gate_input(tmp_path, [rows(0, True)]), Silent())
     assert outcome.warnings == ("memory ran out",)
 
