@@ -21,6 +21,15 @@ def arguments(scenario: str = "bake", **changes) -> dict:
     return {**own, "config": json.dumps(fields)}
 
 
+@pytest.fixture(scope="module")
+def baseline_wins(tmp_path_factory) -> Cluster:
+    """A run that nothing disturbed and in which thinking does not help."""
+    cluster = Cluster(tmp_path_factory.mktemp("baseline-wins"))
+    with pytest.MonkeyPatch.context() as patch:
+        cluster.run(patch, **arguments("baseline_wins"))
+    return cluster
+
+
 def report_of(container) -> str:
     return container.artifact("report").read_text()
 
@@ -46,9 +55,8 @@ def test_a_champion_that_thinking_helps_is_baked_and_published(tmp_path, monkeyp
     assert "Published" in report_of(push) and "Answers that changed by thinking first" in report_of(gate)
 
 
-def test_metrics_and_metadata_reach_the_executor_output(tmp_path, monkeypatch):
-    cluster = Cluster(tmp_path)
-    cluster.run(monkeypatch, **arguments("baseline_wins"))
+def test_metrics_and_metadata_reach_the_executor_output(baseline_wins):
+    cluster = baseline_wins
     assert cluster.stages()[-1] == "keep-champion" and "bake" not in cluster.stages()
     gate = cluster.one("significance-gate")
     assert gate.parameter("verdict") != "bake"
@@ -74,14 +82,13 @@ def test_a_bake_that_learnt_nothing_is_rejected(tmp_path, monkeypatch):
     assert "Rejected" in report_of(keep)
 
 
-def test_a_killed_round_is_run_again_to_the_same_result(tmp_path, monkeypatch):
+def test_a_killed_round_is_run_again_to_the_same_result(tmp_path, monkeypatch, baseline_wins):
     monkeypatch.setattr("kfp.local.orchestrator.task_executor.time.sleep", lambda seconds: None)
-    once, again = Cluster(tmp_path / "once"), Cluster(tmp_path / "again")
-    once.run(monkeypatch, **arguments("baseline_wins"))
-    again.disturb = lambda stage, count: 137 if (stage, count) == ("evaluate-round", 0) else None
+    disturbed = {("evaluate-round", 0): 137}
+    again = Cluster(tmp_path, disturb=lambda stage, count: disturbed.get((stage, count)))
     again.run(monkeypatch, **arguments("baseline_wins"))
     assert again.stages().count("evaluate-round") == 2
-    gates = [cluster.one("significance-gate").artifact("gate").read_bytes() for cluster in (once, again)]
+    gates = [cluster.one("significance-gate").artifact("gate").read_bytes() for cluster in (baseline_wins, again)]
     assert gates[0] == gates[1]
 
 
