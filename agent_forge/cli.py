@@ -139,7 +139,8 @@ def gate(
 def verify_artifact(model: Annotated[str, typer.Argument(help="A published model: directory or s3://.")]) -> None:
     """Recompute every digest in a published model's manifest."""
     from agent_forge.storage.publish import verify_artifact as check
-    from agent_forge.storage.references import in_a_bucket, local_path
+    from agent_forge.storage.references import local_path
+    from agent_forge.storage.s3 import in_a_bucket
     from agent_forge.storage.s3_download import fetch
 
     manifest = check(fetch(model) if in_a_bucket(model) else local_path(model) or Path(model))

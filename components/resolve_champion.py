@@ -35,8 +35,8 @@ def resolve_champion(
     Fails here, before any accelerator is asked for, when a parameter, the champion or a question set is wrong.
 
     Args:
-        model_path: Champion: bundled://champion, a directory on a mounted volume, or a hub name (hf://owner/name).
-        output_path: Publication root: a directory on a mounted volume, or pipeline:// to keep the model as an artifact.
+        model_path: Champion: bundled://champion, s3://bucket/prefix, hf://owner/name or a mounted directory.
+        output_path: Publication root: s3://bucket/prefix, a mounted directory, or pipeline:// (by the artifacts).
         eval_dataset: Target tasks: arithmetic, gsm8k, math, reasoning or a file of questions; several by commas.
         eval_samples: Questions per task that the gate judges on.
         ab_test_rounds: Independent rounds.

@@ -27,7 +27,7 @@ def place(task: PipelineTask, stage: str, platform: Platform) -> PipelineTask:
         task.set_env_variable(name, value)
     _resources(task, needs)
     _nodes(task, needs)
-    _surroundings(task, platform)
+    _surroundings(task, stage, platform)
     return task
 
 
@@ -52,11 +52,13 @@ def _nodes(task: PipelineTask, needs: Needs) -> None:
         kubernetes.add_toleration(task, taint.key, taint.operator, taint.value, taint.effect)
 
 
-def _surroundings(task: PipelineTask, platform: Platform) -> None:
+def _surroundings(task: PipelineTask, stage: str, platform: Platform) -> None:
     kubernetes.set_image_pull_policy(task, platform.pull_policy)
     if platform.pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(platform.pull_secrets))
     for secret in platform.secrets:
+        if secret.stages and stage not in secret.stages:
+            continue
         kubernetes.use_secret_as_env(task, secret.name, secret.keys, optional=secret.optional)
     if platform.volume is not None:
         kubernetes.mount_pvc(task, platform.volume.claim, platform.volume.mount)

@@ -11,6 +11,7 @@ A stage takes what `default` says and what is said for itself, field by field.
 """
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -38,17 +39,19 @@ class Toleration(_Strict):
 
 
 class Secret(_Strict):
-    """A secret of the namespace, handed to every container as environment variables.
+    """A secret of the namespace, handed to containers as environment variables.
 
     Attributes:
         name: of the secret.
         keys: key in the secret -> environment variable.
         optional: whether pods start without it.
+        stages: whose containers get it; all of them when none is named.
     """
 
     name: str
     keys: dict[str, str]
     optional: bool = True
+    stages: tuple[str, ...] = ()
 
 
 class Volume(_Strict):
@@ -111,10 +114,9 @@ class Platform(_Strict):
 
     @model_validator(mode="after")
     def _stages_are_known(self) -> "Platform":
-        for stage in self.stages:
-            if stage not in (*STAGE_NAMES, "default"):
-                near = difflib.get_close_matches(stage, [*STAGE_NAMES, "default"], n=1, cutoff=0)
-                raise ValueError(f"stages: unknown stage {stage}; did you mean {near[0]}?")
+        _known("stages", self.stages, [*STAGE_NAMES, "default"])
+        for secret in self.secrets:
+            _known(f"secrets.{secret.name}.stages", secret.stages, list(STAGE_NAMES))
         for stage in STAGE_NAMES:
             if (image := self.needs(stage).image) not in self.images:
                 raise ValueError(f"stages.{stage}: image {image} is not in images ({', '.join(self.images)})")
@@ -127,6 +129,13 @@ class Platform(_Strict):
     def image(self, stage: str) -> str:
         """Return the image of a stage."""
         return self.images[self.needs(stage).image]
+
+
+def _known(where: str, stages: Iterable[str], known: list[str]) -> None:
+    for stage in stages:
+        if stage not in known:
+            near = difflib.get_close_matches(stage, known, n=1, cutoff=0)
+            raise ValueError(f"{where}: unknown stage {stage}; did you mean {near[0]}?")
 
 
 def read_platform(path: Path) -> Platform:

@@ -48,8 +48,8 @@ def define(platform: Platform) -> BaseComponent:
         """Judge a champion and bake it when thinking helps.
 
         Args:
-            model_path: Champion: bundled://champion, a directory on a mounted volume, or a hub name (hf://owner/name).
-            output_path: Publication root: a directory on a mounted volume, or pipeline:// to keep it as an artifact.
+            model_path: Champion: bundled://champion, s3://bucket/prefix, hf://owner/name or a mounted directory.
+            output_path: Publication root: s3://bucket/prefix, a mounted directory, or pipeline:// (by the artifacts).
             eval_dataset: Target tasks: arithmetic, gsm8k, math, reasoning or a file of questions; several by commas.
             eval_samples: Questions per task that the gate judges on.
             ab_test_rounds: Independent rounds.

@@ -86,3 +86,12 @@ def bucket(server, tmp_path, monkeypatch, request):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FORGE_HOME", str(tmp_path / "home"))
     return connect(), f"s3://{BUCKET}/{abs(hash((request.node.name, str(tmp_path)))):x}"
+
+
+@pytest.fixture
+def reader(bucket, monkeypatch):
+    """From here on the credentials are those of somebody who may read only."""
+    from object_store import READER
+
+    for name, value in READER.items():
+        monkeypatch.setenv(name, value)

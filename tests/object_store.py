@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from agent_forge.storage.s3 import connect
 
 KEY, SECRET, BUCKET = "forge-test-key", "forge-test-secret", "forge-test"
+READER = {"AWS_ACCESS_KEY_ID": "forge-test-reader", "AWS_SECRET_ACCESS_KEY": "forge-test-reader-secret"}
 _PROGRAM = Path(sys.executable).parent / "weed"
 _ROLES = ("master", "volume", "filer", "s3")
 
@@ -44,8 +45,12 @@ def object_store(place: Path) -> Iterator[dict[str, str]]:
 
 def _identities(place: Path) -> Path:
     file = place / "identities.json"
-    credentials = [{"accessKey": KEY, "secretKey": SECRET}]
-    file.write_text(json.dumps({"identities": [{"name": "t", "credentials": credentials, "actions": ["Admin"]}]}))
+    reader = tuple(READER.values())
+    identities = [
+        {"name": actions[0], "credentials": [{"accessKey": key, "secretKey": secret}], "actions": actions}
+        for (key, secret), actions in (((KEY, SECRET), ["Admin"]), (reader, ["Read", "List"]))
+    ]
+    file.write_text(json.dumps({"identities": identities}))
     return file
 
 

@@ -73,6 +73,7 @@ class StageContext:
         parameters: small values as text, e.g. `cell`, `champion_digest`.
         outputs: artifact name -> path to write, a file or a directory; nothing is there yet.
         scratch: directory that survives a kill of this very stage with these very inputs.
+        artifacts_at: URI of one of the outputs where a pipeline keeps them, empty in a run on one machine.
         models: models already loaded, by path and purpose; only one machine's run keeps it between stages.
         warnings: see `warn`.
     """
@@ -82,6 +83,7 @@ class StageContext:
     parameters: Mapping[str, str]
     outputs: Mapping[str, Path]
     scratch: Path
+    artifacts_at: str = ""
     progress: Progress = field(default_factory=Silent)
     models: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

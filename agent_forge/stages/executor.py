@@ -106,6 +106,7 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
         parameters={key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()},
         outputs={key: artifact_path(listed.artifacts[0].uri) for key, listed in given.outputs.artifacts.items()},
         scratch=scratch,
+        artifacts_at=next((listed.artifacts[0].uri for listed in given.outputs.artifacts.values()), ""),
         progress=progress,
     )
     _require(stage.name, "input", stage.inputs, context.inputs)

@@ -9,24 +9,27 @@ import json
 from pathlib import Path
 
 from agent_forge.config import STAGE_NAMES, WHOLE, QuietSTaRConfig, narrowed, result_values
-from agent_forge.errors import ChampionError, ConfigError
+from agent_forge.errors import ChampionError, ConfigError, ForgeError
 from agent_forge.models.load import download, outline
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import ChampionRecord, SplitName, SplitReport
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.rows import require_room
+from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.files import path_digest, write_atomic
-from agent_forge.storage.publication import DirectoryPublication, publication
-from agent_forge.storage.references import hub_name, in_a_bucket, local_path
+from agent_forge.storage.publication import IN_THE_PIPELINE, DirectoryPublication, publication
+from agent_forge.storage.references import hub_name, local_path
+from agent_forge.storage.s3 import in_a_bucket
 from agent_forge.storage.s3_download import fetch
+from agent_forge.storage.s3_publication import S3Publication
 
 
 def resolve_champion(context: StageContext) -> StageOutcome:
     """Resolve, digest, and look for an existing manifest of the same bake id."""
     meter = Meter()
-    config = context.config
+    config = _rooted(context)
     open_corpora(config.also_exclude)
     path = champion_path(config.model_path)
     check_champion(config, path)
@@ -46,6 +49,26 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     narrow = (name for name in STAGE_NAMES if name not in WHOLE)
     parameters |= {config_parameter(name): _told(narrowed(config, name)) for name in narrow}
     return StageOutcome(cost=meter.cost(), parameters=parameters)
+
+
+def _rooted(context: StageContext) -> QuietSTaRConfig:
+    """Return the configuration with a publication root that can be written to.
+
+    A pipeline that was given none publishes beside its own artifacts where it can, so that a second run finds the bake.
+    """
+    config = context.config
+    root = publication(config.output_path)
+    if root is not None:
+        root.check()
+    beside = root_beside(context.artifacts_at) if config.output_path == IN_THE_PIPELINE else None
+    if beside is None:
+        return config
+    try:
+        S3Publication(beside, attempts=1).check()
+    except ForgeError as cause:
+        context.warn(f"the model will be an artifact of this run only, which no later run can find: {cause}")
+        return config
+    return config.model_copy(update={"output_path": beside})
 
 
 def config_parameter(stage: str) -> str:

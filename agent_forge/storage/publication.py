@@ -1,5 +1,6 @@
 """Where models are published: a directory or a bucket, behind the same four calls."""
 
+import tempfile
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -7,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 from agent_forge.errors import ConfigError
 from agent_forge.records import Manifest, VerificationReport, read_record
 from agent_forge.storage import publish as directory
-from agent_forge.storage.s3 import SCHEME
+from agent_forge.storage.files import writing_to
+from agent_forge.storage.s3 import in_a_bucket
 from agent_forge.storage.s3_publication import S3Publication
 
 # Where a pipeline keeps what it made: in the run's own artifacts, so nothing is published below a root.
@@ -19,6 +21,10 @@ class Publication(Protocol):
 
     def published(self, bake_id: str) -> str | None:
         """Return where the manifest of this bake is, None when it is not published."""
+        ...
+
+    def check(self) -> None:
+        """Refuse a root that cannot be published to, before anything is spent."""
         ...
 
     def manifest(self, bake_id: str) -> Manifest:
@@ -45,6 +51,17 @@ class DirectoryPublication:
         found = directory.published_manifest(self.root, bake_id)
         return str(found) if found else None
 
+    def check(self) -> None:
+        """Make the directory and write to it.
+
+        Raises:
+            OutputError: when it cannot be made or written to.
+        """
+        with writing_to(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+
     def manifest(self, bake_id: str) -> Manifest:
         """Read the manifest of a published bake."""
         return read_record(Manifest, directory.published_path(self.root, bake_id) / directory.MANIFEST)
@@ -66,7 +83,7 @@ def publication(output_path: str) -> Publication | None:
     """
     if output_path == IN_THE_PIPELINE:
         return None
-    if output_path.startswith(SCHEME):
+    if in_a_bucket(output_path):
         return S3Publication(output_path)
     return DirectoryPublication(directory_of(output_path))
 

@@ -28,7 +28,7 @@ def local_path(reference: str) -> Path | None:
         raise ChampionError(
             f"{reference}: {scheme}:// cannot be read by this version; download it and give the directory"
         )
-    if scheme and scheme not in ("hf", "s3"):
+    if scheme and scheme not in ("hf", "s3", "minio"):
         raise ChampionError(
             f"{reference}: unknown scheme {scheme}://; give a directory, a .gguf file, s3://bucket/prefix or a hub name"
         )
@@ -39,11 +39,6 @@ def local_path(reference: str) -> Path | None:
 def bundled_configuration(reference: str) -> Path | None:
     """Return the configuration file that comes with a bundled champion, None for any other champion."""
     return _BUNDLED / "bake.yaml" if reference.startswith("bundled://") else None
-
-
-def in_a_bucket(reference: str) -> bool:
-    """Whether a reference names objects in a bucket."""
-    return reference.startswith("s3://")
 
 
 def hub_name(reference: str) -> str:

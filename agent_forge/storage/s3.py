@@ -2,6 +2,9 @@
 
 Credentials, region, endpoint and certificates are found where boto3 finds them: AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY, a profile or the role of the machine, AWS_REGION, AWS_ENDPOINT_URL, AWS_CA_BUNDLE.
+
+`minio://` is the store that a Kubeflow Pipelines installation brings along, whichever program that is: it has an
+endpoint and credentials of its own, PIPELINE_STORE_ENDPOINT, PIPELINE_STORE_ACCESS_KEY and PIPELINE_STORE_SECRET_KEY.
 """
 
 import contextlib
@@ -14,6 +17,9 @@ from typing import Any
 from agent_forge.errors import InputError, StoreError
 
 SCHEME = "s3://"
+CLUSTER_SCHEME = "minio://"
+# Where Kubeflow Pipelines looks for its own store.
+CLUSTER_ENDPOINT = "http://minio-service.kubeflow:9000"
 # Requests that run side by side, each holding at most one part of a file in memory.
 CONNECTIONS = 6
 ATTEMPTS = 8
@@ -36,28 +42,39 @@ class Location:
 
     bucket: str
     key: str
+    scheme: str = SCHEME
 
     @classmethod
     def parse(cls, uri: str) -> "Location":
-        """Read `s3://bucket/key`.
+        """Read `s3://bucket/key` or `minio://bucket/key`.
 
         Raises:
             InputError: when it names no bucket.
         """
-        bucket, _, key = uri.removeprefix(SCHEME).partition("/")
-        if not uri.startswith(SCHEME) or not bucket:
-            raise InputError(f"{uri}: no bucket is named; give s3://bucket/key")
-        return cls(bucket, key.strip("/"))
+        scheme = CLUSTER_SCHEME if uri.startswith(CLUSTER_SCHEME) else SCHEME
+        bucket, _, key = uri.removeprefix(scheme).partition("/")
+        if not uri.startswith(scheme) or not bucket:
+            raise InputError(f"{uri}: no bucket is named; give {scheme}bucket/key")
+        return cls(bucket, key.strip("/"), scheme)
 
     def __truediv__(self, name: str) -> "Location":
-        return Location(self.bucket, f"{self.key}/{name}" if self.key else name)
+        return Location(self.bucket, f"{self.key}/{name}" if self.key else name, self.scheme)
 
     def __str__(self) -> str:
-        return f"{SCHEME}{self.bucket}/{self.key}"
+        return f"{self.scheme}{self.bucket}/{self.key}"
 
 
-def connect() -> Any:
+def in_a_bucket(uri: str) -> bool:
+    """Whether a reference names objects in a bucket."""
+    return uri.startswith((SCHEME, CLUSTER_SCHEME))
+
+
+def connect(scheme: str = SCHEME, attempts: int = ATTEMPTS) -> Any:
     """Return a client for S3, retrying with back-off; path style addresses where an endpoint is given.
+
+    Args:
+        scheme: whose endpoint and credentials to use.
+        attempts: how often a request is made before it has failed.
 
     Raises:
         InputError: when boto3 is not installed, or the surroundings configure it wrongly.
@@ -68,9 +85,10 @@ def connect() -> Any:
         from botocore.exceptions import BotoCoreError
     except ImportError as cause:
         raise InputError("s3:// needs the package boto3, which is not installed; install agent-forge[s3]") from cause
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    own = _cluster_store() if scheme == CLUSTER_SCHEME else {}
+    endpoint = own or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     settings = Config(
-        retries={"mode": "standard", "max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "max_attempts": attempts},
         s3={"addressing_style": "path" if endpoint else "auto"},
         max_pool_connections=CONNECTIONS + 2,
         connect_timeout=10,
@@ -82,9 +100,20 @@ def connect() -> Any:
     try:
         # A session of its own: the default one would keep the first credentials it saw for ever.
         session = boto3.session.Session()
-        return session.client("s3", config=settings, region_name=session.region_name or "us-east-1")
+        return session.client("s3", config=settings, region_name=session.region_name or "us-east-1", **own)
     except (BotoCoreError, ValueError) as cause:
         raise InputError(f"s3:// cannot be reached: {_line(cause)}; check the AWS_ settings") from cause
+
+
+def _cluster_store() -> dict[str, str]:
+    key, secret = (os.environ.get(f"PIPELINE_STORE_{name}_KEY") for name in ("ACCESS", "SECRET"))
+    if not key or not secret:
+        raise InputError(
+            "minio:// needs PIPELINE_STORE_ACCESS_KEY and PIPELINE_STORE_SECRET_KEY, from the secret "
+            "mlpipeline-minio-artifact; for any other store give s3://"
+        )
+    endpoint = os.environ.get("PIPELINE_STORE_ENDPOINT") or CLUSTER_ENDPOINT
+    return {"endpoint_url": endpoint, "aws_access_key_id": key, "aws_secret_access_key": secret}
 
 
 @contextlib.contextmanager

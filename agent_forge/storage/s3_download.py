@@ -58,7 +58,8 @@ def fetch(uri: str) -> Path:
         CheckFailed: naming a file that its manifest describes and that is missing or differs.
         StoreError: when the store fails again and again, or what arrived is not what it listed.
     """
-    place, client = Location.parse(uri), connect()
+    place = Location.parse(uri)
+    client = connect(place.scheme)
     with talking_about(uri):
         files = _listed(client, place)
         if not files:
@@ -87,7 +88,9 @@ def _listed(client: Any, place: Location) -> list[Remote]:
             if not safe_name(name):
                 raise ChampionError(f"{place}: the name {name!r} leads out of the model; it is not to be trusted")
             etag = str(entry["ETag"]).strip('"')
-            found.append(Remote(name, Location(place.bucket, str(entry["Key"])), etag, int(entry["Size"])))
+            found.append(
+                Remote(name, Location(place.bucket, str(entry["Key"]), place.scheme), etag, int(entry["Size"]))
+            )
     return found
 
 

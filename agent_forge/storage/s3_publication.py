@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_forge.errors import OutputError, StoreError
+from agent_forge.errors import InputError, OutputError, StoreError
 from agent_forge.records import FileRecord, Manifest, Record, VerificationReport, parse_record
 from agent_forge.storage.files import list_files
-from agent_forge.storage.s3 import Location, connect, is_missing, talking_about
+from agent_forge.storage.s3 import ATTEMPTS, Location, connect, is_missing, talking_about
 from agent_forge.storage.s3_download import LARGEST_MANIFEST, MANIFEST
 from agent_forge.storage.s3_upload import Stored, described, expected_etag, object_sha256, put_file, put_text, stored
 
@@ -64,11 +64,12 @@ class S3Publication:
     Args:
         root: `s3://bucket/prefix`.
         lease_seconds: silence after which a holder counts as dead.
+        attempts: how often a request is made before it has failed.
     """
 
-    def __init__(self, root: str, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, root: str, lease_seconds: float = LEASE_SECONDS, attempts: int = ATTEMPTS) -> None:
         self._root = Location.parse(root)
-        self._client = connect()
+        self._client = connect(self._root.scheme, attempts)
         self._lease_seconds = lease_seconds
 
     def published(self, bake_id: str) -> str | None:
@@ -84,6 +85,24 @@ class S3Publication:
             # Listing names a missing bucket; asking for one object in it only says that it is not there.
             self._client.list_objects_v2(Bucket=place.bucket, Prefix=place.key, MaxKeys=1)
         return None
+
+    def check(self) -> None:
+        """Write, and see that a condition on writing is kept, without which nothing here is safe.
+
+        Raises:
+            InputError: when it cannot be written to, or is written to whatever the condition.
+            StoreError: when the store does not answer.
+        """
+        place = self._root / "probes" / uuid.uuid4().hex
+        with talking_about(self._root):
+            first = put_text(self._client, place, "1", None)
+            second = put_text(self._client, place, "2", None)
+            self._client.delete_object(Bucket=place.bucket, Key=place.key)
+        if first is not None and second is not None:
+            raise InputError(
+                f"{self._root}: the store does not keep If-None-Match, so two runs could overwrite each other's model; "
+                "publish to a store that does"
+            )
 
     def manifest(self, bake_id: str) -> Manifest:
         """Read the manifest of a published bake.
