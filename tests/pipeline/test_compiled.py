@@ -94,6 +94,16 @@ def test_sampling_and_baking_are_placed_on_accelerators_and_retried():
         assert executor["secretAsEnv"][0]["secretName"] == "hf-token" and executor["secretAsEnv"][0]["optional"]
 
 
+def test_the_pipelines_own_store_is_opened_to_those_who_publish_only():
+    _, kubernetes = documents(HERE / "compiled/quietstar.yaml")
+    holders = {
+        name.removeprefix("exec-").rstrip("-0123456789")
+        for name, executor in kubernetes.items()
+        if "mlpipeline-minio-artifact" in {secret["secretName"] for secret in executor["secretAsEnv"]}
+    }
+    assert holders == {"resolve-champion", "load-and-extend", "push-artifact", "keep-champion", "keep-rejected"}
+
+
 def test_the_cpu_variant_asks_for_no_accelerator():
     pipeline, _ = documents(HERE / "compiled/quietstar-cpu.yaml")
     assert not [c for found in containers(pipeline).values() for c in found if "accelerator" in c["resources"]]
@@ -125,6 +135,7 @@ def test_a_platform_of_ones_own_needs_no_code(tmp_path):
     ("changes", "said"),
     [
         ({"stages": {"evaluate": {}}}, "did you mean evaluate-round?"),
+        ({"secrets": [{"name": "s", "keys": {}, "stages": ["push"]}]}, "secrets.s.stages: unknown stage push"),
         ({"stages": {"bake": {"image": "gpu"}}}, "image gpu is not in images"),
         ({"stages": {"bake": {"memory": "lots"}}}, "memory"),
         ({"colour": "red"}, "colour"),
