@@ -19,6 +19,7 @@ from agent_forge.models.vocabulary import ending_ids
 from agent_forge.records import Arm, Question, ResultRow, TaskRole
 from agent_forge.stages.context import StageContext
 from agent_forge.storage.batchlog import BatchLog
+from agent_forge.storage.question_files import read_exemplars
 from agent_forge.thoughts import Script, ThoughtRules
 
 R = TypeVar("R", bound=BaseModel)
@@ -61,7 +62,7 @@ def open_bench(context: StageContext, model: Path, temperature: float | None = N
     """
     config = context.config
     loaded = open_model(context, model)
-    prompting = Prompting.of(config, loaded.tokenizer)
+    prompting = Prompting.of(config, loaded.tokenizer, read_exemplars(context.input("questions")))
     rules = _rules(config, prompting, loaded)
     decoding = Decoding(config.temperature if temperature is None else temperature, config.top_p, config.top_k)
     sampler = TransformersSampler(loaded.model, prompting, rules, decoding, loaded.context_length)
@@ -187,5 +188,5 @@ def _rules(config: QuietSTaRConfig, prompting: Prompting, loaded: LoadedModel) -
         placement=config.thought_placement,
         probability=config.thought_probability,
         answer_stops=prompting.answer_stops,
-        thought_stops=config.thought_stop,
+        thought_stops=prompting.thought_stops,
     )
