@@ -39,7 +39,7 @@ def opening_stops(template: str | None, exemplars: bool) -> tuple[str, ...]:
     """
     if template is None:
         return ()
-    lines = [line.strip() for line in template.partition("{prompt}")[0].splitlines() if line.strip()]
+    lines = [line.rstrip() for line in template.partition("{prompt}")[0].splitlines() if line.strip()]
     stops = [f"\n{line}" for line in dict.fromkeys(lines[:1] + lines[-1:]) if _is_marked(line)]
     following = SEPARATOR + "".join(lines[:1])
     if exemplars and not any(stop in following for stop in stops):
@@ -49,6 +49,7 @@ def opening_stops(template: str | None, exemplars: bool) -> tuple[str, ...]:
 
 def _is_marked(line: str) -> bool:
     """Whether a line has letters and begins or ends with something else."""
+    line = line.strip()
     return any(character.isalpha() for character in line) and not (line[0].isalnum() and line[-1].isalnum())
 
 
