@@ -39,9 +39,10 @@ def opening_stops(template: str | None, exemplars: bool) -> tuple[str, ...]:
     """
     if template is None:
         return ()
-    lines = [line.rstrip() for line in template.partition("{prompt}")[0].splitlines() if line.strip()]
+    opening = template.partition("{prompt}")[0]
+    lines = [line.rstrip() for line in opening.split("\n") if line.strip()]
     stops = [f"\n{line}" for line in dict.fromkeys(lines[:1] + lines[-1:]) if _is_marked(line)]
-    following = SEPARATOR + "".join(lines[:1])
+    following = SEPARATOR + (opening.partition(lines[0])[0] + lines[0] if lines else "")
     if exemplars and not any(stop in following for stop in stops):
         stops.append(following)
     return tuple(stops)
