@@ -119,6 +119,12 @@ class Prompting:
         return tuple(token for token in named if len(token) > 1 and token.strip())
 
     @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Ids of the stop strings that are special tokens: no text shows those, so they end an answer as tokens."""
+        named = [stop for stop in self.answer_stops if stop in self.control_tokens]
+        return frozenset(self.tokenizer.convert_tokens_to_ids(named))
+
+    @cached_property
     def _control_ids(self) -> frozenset[int]:
         # Characters that a tokenizer does not know become its unknown token, which controls nothing.
         ids = self.tokenizer.convert_tokens_to_ids(list(self.control_tokens))

@@ -216,7 +216,7 @@ def _rules(config: QuietSTaRConfig, prompting: Prompting, loaded: LoadedModel) -
     return ThoughtRules(
         start_id=start,
         end_id=end,
-        eos_ids=ending_ids(loaded.model) | {int(loaded.tokenizer.eos_token_id)},
+        eos_ids=ending_ids(loaded.model) | prompting.stop_ids | {int(loaded.tokenizer.eos_token_id)},
         max_thought_length=config.max_thought_length,
         max_answer_tokens=config.max_answer_tokens,
         max_thoughts=1 if config.thought_placement == "start" else config.max_thoughts,

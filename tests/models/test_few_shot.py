@@ -185,3 +185,9 @@ def test_the_record_says_what_is_done(name):
     assert (record.chat_template is None) == (record.template != "chat")
     if record.chat_template:
         assert resolved(used.tokenizer).prompt_text(question("3?")).startswith(record.chat_template.opening)
+
+
+def test_a_stop_string_that_is_a_special_token_ends_an_answer_as_that_token():
+    used = resolved(turning().tokenizer, stop_strings=("<|im_end|>", "###"))
+    assert used.stop_ids == {used.tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    assert EVERY["plain"].stop_ids == set()
