@@ -49,6 +49,8 @@ WHOLE = frozenset({"resolve-champion", "push-artifact", "keep-champion"})
 # More tasks than this in one fan-out help nobody and strain an orchestrator.
 MOST_CELLS = 1000
 
+FEW_SHOT = frozenset({"few_shot", "few_shot_file", "few_shot_style"})
+
 SAMPLING: tuple[StageName, ...] = ("evaluate-round", "collect-traces", "verify")
 JUDGING: tuple[StageName, ...] = ("significance-gate", "verify")
 COMPUTE: tuple[StageName, ...] = ("load-and-extend", "evaluate-round", "collect-traces", "bake", "verify")
@@ -148,6 +150,27 @@ class QuietSTaRConfig(BaseModel):
     )
     stop_strings: tuple[str, ...] = _field(
         (), "prompting", *SAMPLING, description="Texts that end an answer, besides the end-of-sequence token."
+    )
+
+    few_shot: int = _field(
+        0,
+        "prompting",
+        "prepare-questions",
+        description="Exemplars shown before every question, per task; drawn from what could be baked from.",
+        ge=0,
+        le=32,
+    )
+    few_shot_file: str | None = _field(
+        None,
+        "prompting",
+        "prepare-questions",
+        description="Exemplars of your own: JSON lines of questions, each with its `answer`.",
+    )
+    few_shot_style: Literal["worked", "reference"] = _field(
+        "worked",
+        "prompting",
+        "prepare-questions",
+        description="What exemplars answer: their worked answer where there is one, or the bare reference.",
     )
 
     start_thought_token: str = _field(
@@ -285,6 +308,10 @@ class QuietSTaRConfig(BaseModel):
             raise ValueError(f"prompt_template {self.prompt_template!r} must contain {{prompt}} exactly once")
         if both := sorted(set(self.eval_dataset) & set(self.guard_datasets)):
             raise ValueError(f"{both[0]} is in eval_dataset and in guard_datasets; a task is either target or guard")
+        if self.few_shot_file is not None and not self.few_shot:
+            raise ValueError(
+                f"few_shot_file {self.few_shot_file} is given but few_shot is 0; say how many of its exemplars to show"
+            )
         if (cells := self.ab_test_rounds * self.shards) > MOST_CELLS:
             raise ValueError(
                 f"ab_test_rounds {self.ab_test_rounds} times shards {self.shards} make {cells:,} cells; "
@@ -328,10 +355,12 @@ def narrowed(config: QuietSTaRConfig, stage: str) -> QuietSTaRConfig:
 def result_values(config: QuietSTaRConfig) -> dict[str, object]:
     """Return the fields that change results, the part of the configuration a bake id covers.
 
-    `model_path` is left out: the champion's digest stands for it.
+    `model_path` is left out: the champion's digest stands for it. So are the fields about exemplars where there are
+    none.
     """
     values = config.model_dump(mode="json")
-    return {name: values[name] for name, stages in sorted(field_stages().items()) if stages and name != "model_path"}
+    left_out = {"model_path"} | (set() if config.few_shot else FEW_SHOT)
+    return {name: values[name] for name, stages in sorted(field_stages().items()) if stages and name not in left_out}
 
 
 def load_config(

@@ -78,7 +78,7 @@ class QuietSTaRBaker:
         open_corpora(config.also_exclude)
         path = champion_path(config.model_path)
         check_champion(config, path)
-        _, questions = draw_questions(config)
+        questions = draw_questions(config).report
         return champion_record(config, path, path_digest(path), questions), questions
 
     def _stages(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
@@ -98,6 +98,7 @@ class QuietSTaRBaker:
         known = {
             "champion": [resolved.artifact("champion")],
             "questions": [prepared.artifact("questions")],
+            "extension": [loaded.artifact("extension")],
             "extended": [loaded.artifact("extended")],
         }
         sampled = {name: known[name] for name in ("extended", "questions")}

@@ -47,6 +47,16 @@ class Question(Record):
     task: str = Field(default="questions", min_length=1)
 
 
+class Exemplar(Question):
+    """A question shown with its answer before others of its task.
+
+    Attributes:
+        answer: what stands after the cue; graded right by the grader of `kind`.
+    """
+
+    answer: str = Field(min_length=1)
+
+
 class Grade(Record):
     """What was extracted from a completion, whether it is correct, and why (not)."""
 
@@ -221,6 +231,19 @@ class GiveawayCount(Record):
     examples: tuple[str, ...]
 
 
+class TaskExemplars(Record):
+    """The exemplars of one task: their ids in order, and the sha256 of their JSON lines.
+
+    `left_out` are candidates that share text with a gate or verify question.
+    """
+
+    task: str
+    source: str
+    ids: tuple[str, ...]
+    sha256: str
+    left_out: tuple[DroppedQuestion, ...] = ()
+
+
 class SplitReport(Record):
     """How the question sets came about; digests are sha256 of the written JSON lines.
 
@@ -241,11 +264,18 @@ class SplitReport(Record):
     twins: tuple[TwinCount, ...] = ()
     twin_examples: tuple[Twin, ...] = ()
     giveaways: tuple[GiveawayCount, ...] = ()
+    # Not written where there are none, as before there could be any.
+    few_shot: tuple[TaskExemplars, ...] = Field(default=(), exclude_if=lambda sets: not sets)
+
+    def question_digests(self) -> dict[str, str]:
+        """Return the sha256 of the questions of each split and of each task's exemplars."""
+        exemplars = {f"few_shot {task.task}": task.sha256 for task in self.few_shot}
+        return {str(name): digest for name, digest in self.digests.items()} | exemplars
 
     def inputs(self) -> dict[str, str]:
         """Return the sha256 of everything the splits were made of: the questions chosen, and the excluded corpora."""
         corpora = {f"also_exclude {corpus.source}": corpus.sha256 for corpus in self.excluded}
-        return {str(name): digest for name, digest in self.digests.items()} | corpora
+        return self.question_digests() | corpora
 
 
 class ChampionRecord(Record):
@@ -260,8 +290,44 @@ class ChampionRecord(Record):
     already_published: str | None = None
 
 
+class ChatTemplateRecord(Record):
+    """A tokenizer's chat template.
+
+    Attributes:
+        sha256: of the template's source.
+        opening: what it writes before the first user's message; a system prompt of its own stands there;
+            None where it does not render such a message alone.
+    """
+
+    sha256: str
+    opening: str | None
+
+
+class PromptingRecord(Record):
+    """How questions are put to the model, the same in every arm, round and stage.
+
+    Attributes:
+        template: what stands around a question: the model's chat template, the built-in plain one, or one of the
+            user's.
+        template_text: the plain or custom template.
+        system_prompt: of the configuration; None, since nothing is added to what a chat template has of its own.
+        stop_strings: texts that end an answer, those that follow from the template included.
+        few_shot: the exemplars of each task; none where nothing is shown before a question.
+    """
+
+    template: Literal["chat", "plain", "custom"]
+    template_text: str | None
+    chat_template: ChatTemplateRecord | None
+    system_prompt: str | None
+    answer_cue: str
+    thought_prompt: str
+    stop_strings: tuple[str, ...]
+    thought_stops: tuple[str, ...]
+    few_shot: tuple[TaskExemplars, ...]
+
+
 class ExtensionRecord(Record):
-    """What `load-and-extend` did to the champion."""
+    """What `load-and-extend` did to the champion; `chat_template` is None where the tokenizer has none."""
 
     schema_version: Literal[1] = 1
     architecture: str
@@ -276,6 +342,7 @@ class ExtensionRecord(Record):
     largest_logit_change: float
     context_length: int | None
     warnings: tuple[str, ...] = ()
+    chat_template: ChatTemplateRecord | None = None
 
 
 class Trace(Record):
@@ -448,6 +515,8 @@ class Manifest(Record):
     verification: VerificationReport
     files: tuple[FileRecord, ...]
     created_at: str
+    # None in manifests from before it was recorded.
+    prompting: PromptingRecord | None = None
 
 
 class RunResults(Record):

@@ -5,7 +5,7 @@ write_report(Path("runs/demo"))      # runs/demo/report.html
 
 from pathlib import Path
 
-from agent_forge.config import build_config, grouped
+from agent_forge.config import QuietSTaRConfig, build_config, grouped
 from agent_forge.errors import ConfigError, InputError
 from agent_forge.records import ChampionRecord, Cost, Manifest, Receipt, RunRecord, RunResults, read_record
 from agent_forge.report.facts import RunFacts
@@ -62,10 +62,13 @@ def facts_of_run(directory: Path) -> RunFacts:
         name: [path / ARTIFACT_FILES.get(name, name) for place, path in stages.items() if _stage(place) == stage]
         for name, stage in SHOWN.items()
     }
+    settings = _settings(run)
     return gather(
         artifacts,
+        settings,
         title=title_of(run.champion),
-        config=_config(run),
+        # Written by a version with other fields: shown as it is.
+        config=grouped(settings) if settings else {"configuration": dict(run.config)},
         results=_results(directory / RESULTS, run),
         champion=run.champion,
         costs=_costs(receipts),
@@ -97,12 +100,12 @@ def _sum(one: Cost, other: Cost) -> Cost:
     )
 
 
-def _config(run: RunRecord) -> dict[str, dict[str, object]]:
+def _settings(run: RunRecord) -> QuietSTaRConfig | None:
+    """Return the configuration; None where another version with other fields wrote it."""
     try:
-        return grouped(build_config(run.config))
+        return build_config(run.config)
     except ConfigError:
-        # Written by a version with other fields: shown as it is.
-        return {"configuration": dict(run.config)}
+        return None
 
 
 def _results(path: Path, run: RunRecord) -> RunResults | None:
@@ -119,6 +122,7 @@ def _published_before(champion: ChampionRecord) -> dict[str, object]:
     manifest = read_record(Manifest, path)
     return {
         "manifest": manifest,
+        "prompting": manifest.prompting,
         "gate": manifest.gate,
         "bake": manifest.bake,
         "verification": manifest.verification,

@@ -160,12 +160,16 @@ class TransformersSampler:
         if self._context_length is None:
             return
         for request in requests:
-            need = request.length + self._most_steps(request.script)
+            need = self.room_for(request)
             if need > self._context_length:
                 raise QuestionError(
                     f"a row needs up to {need} tokens (prompt {len(request.prompt_ids)}) but the model takes "
                     f"{self._context_length}; lower max_thought_length or max_answer_tokens, or drop long questions"
                 )
+
+    def room_for(self, request: Request) -> int:
+        """Return the most tokens that a row can come to, prompt, thoughts and answer together."""
+        return request.length + self._most_steps(request.script)
 
     def _most_steps(self, script: Script) -> int:
         rules = self._rules

@@ -8,8 +8,9 @@ from typing import Literal
 from agent_forge.answers import require_grader
 from agent_forge.errors import QuestionError
 from agent_forge.questions.corpora import Corpus
+from agent_forge.questions.exemplars import NO_EXEMPLARS, FewShot, choose_exemplars
 from agent_forge.questions.giveaways import count_giveaways
-from agent_forge.questions.normalise import normalise_words
+from agent_forge.questions.normalise import normalise_words, question_id
 from agent_forge.questions.overlap import find_shared
 from agent_forge.questions.sources import Part, TaskQuestions
 from agent_forge.questions.twins import split_twins
@@ -17,10 +18,12 @@ from agent_forge.questions.wording import own_texts
 from agent_forge.records import (
     DroppedQuestion,
     ExcludedCorpus,
+    Exemplar,
     PartUse,
     Question,
     SplitName,
     SplitReport,
+    TaskExemplars,
     rows_text,
     text_sha256,
 )
@@ -33,15 +36,17 @@ SHARES: dict[Part, tuple[tuple[SplitName, float], ...]] = {
 }
 PRECEDENCE: tuple[Part, ...] = ("test", "any", "train")
 # What is judged on stays whole: an item is dropped from the split that leaks into a later one.
+_JUDGED: tuple[SplitName, ...] = ("gate", "verify")
 _LEAKS: tuple[tuple[SplitName, tuple[SplitName, ...]], ...] = (("bake", ("gate", "verify")), ("gate", ("verify",)))
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The questions of each split, in order, and the report of how they came about."""
+    """The questions of each split, in order, the report of how they came about, and the exemplars of all tasks."""
 
     questions: dict[SplitName, tuple[Question, ...]]
     report: SplitReport
+    exemplars: tuple[Exemplar, ...] = ()
 
 
 def split_questions(
@@ -52,8 +57,9 @@ def split_questions(
     bake_samples: int | None,
     corpora: Sequence[Corpus] = (),
     allow_code_execution: bool = False,
+    few_shot: FewShot = NO_EXEMPLARS,
 ) -> Splits:
-    """Split, drop leaks, take the first of each task's questions in the order of their hashes.
+    """Split, drop leaks, set exemplars aside, take the first of each task's questions in the order of their hashes.
 
     Args:
         targets: tasks to improve; one without questions to bake from needs another that has some.
@@ -63,6 +69,7 @@ def split_questions(
         bake_samples: bake questions per target task; None takes all.
         allow_code_execution: whether answers may be run to judge them.
         corpora: what no question of any split may stand in.
+        few_shot: what exemplars are wanted.
 
     Raises:
         InputError: when a task has fewer questions than a split needs, nothing may be baked from, names or ids
@@ -74,6 +81,7 @@ def split_questions(
     # Corpora first: nothing need be left out for sharing text with a question that is itself left out.
     in_corpora = _drop_excluded(pools, corpora)
     dropped = [*in_corpora, *_drop_leaks(pools, own_texts(tasks))]
+    exemplars, exemplar_sets = _set_aside(few_shot, targets, guards, pools)
     wanted = {"bake": bake_samples, "gate": eval_samples, "verify": verify_samples}
     taking = {"bake": _bakeable(targets), "gate": tasks, "verify": tasks}
     chosen = {
@@ -95,8 +103,9 @@ def split_questions(
         twins=twins,
         twin_examples=twin_examples,
         giveaways=count_giveaways(question for questions in chosen.values() for question in questions),
+        few_shot=exemplar_sets,
     )
-    return Splits(chosen, report)
+    return Splits(chosen, report, exemplars)
 
 
 def assign(question_id: str, part: Part) -> SplitName:
@@ -225,6 +234,27 @@ def _drop_leaks(pools: dict[SplitName, list[Question]], own: Mapping[str, str]) 
             dropped.append(_dropped(pool[number], name, others[shared.other][0], shared.gram))
         pools[name] = [question for number, question in enumerate(pool) if number not in leaking]
     return dropped
+
+
+def _set_aside(
+    few_shot: FewShot,
+    targets: Sequence[TaskQuestions],
+    guards: Sequence[TaskQuestions],
+    pools: dict[SplitName, list[Question]],
+) -> tuple[tuple[Exemplar, ...], tuple[TaskExemplars, ...]]:
+    """Choose exemplars and take them out of what is baked from."""
+    judged = [(name, question) for name in _JUDGED for question in pools[name]]
+    known = {question.id for _, question in judged}
+    candidates = {task.task: [question for question in pools["bake"] if question.task == task.task] for task in targets}
+    for task in guards:
+        # A guard's train part is not baked from, but may be shown.
+        own = (question for question in task.parts.get("train", ()) if question.id not in known)
+        candidates[task.task] = sorted(own, key=lambda question: _place(question.id))
+    tasks = {task.task: task for task in (*targets, *guards)}
+    exemplars, reports = choose_exemplars(few_shot, tasks, candidates, judged)
+    aside = {name for exemplar in exemplars for name in (exemplar.id, question_id(exemplar.prompt))}
+    pools["bake"] = [question for question in pools["bake"] if question.id not in aside]
+    return exemplars, reports
 
 
 def _dropped(question: Question, split: SplitName, leaks_into: str, shared: str) -> DroppedQuestion:

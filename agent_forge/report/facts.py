@@ -9,6 +9,7 @@ from agent_forge.records import (
     ExtensionRecord,
     GateReport,
     Manifest,
+    PromptingRecord,
     Question,
     Record,
     ResultRow,
@@ -29,6 +30,7 @@ class RunFacts(Record):
         champion: None before `resolve-champion`.
         extension: None before `load-and-extend`.
         splits: None before `prepare-questions`.
+        prompting: None before both, or where the configuration is not at hand.
         gate: None before `significance-gate`.
         gate_rows: every result row the gate judged, in any order.
         questions: questions by id, of all splits; an id that is missing here is shown as the id alone.
@@ -47,6 +49,7 @@ class RunFacts(Record):
     champion: ChampionRecord | None = None
     extension: ExtensionRecord | None = None
     splits: SplitReport | None = None
+    prompting: PromptingRecord | None = None
     gate: GateReport | None = None
     gate_rows: tuple[ResultRow, ...] = ()
     questions: dict[str, Question] = Field(default_factory=dict)

@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent_forge.config import QuietSTaRConfig
+from agent_forge.models.template import prompting_record
 from agent_forge.records import (
     BakeReport,
     ChampionRecord,
     ExtensionRecord,
     GateReport,
     Manifest,
+    PromptingRecord,
     Question,
     Record,
     ResultRow,
@@ -32,20 +35,23 @@ R = TypeVar("R", bound=Record)
 Artifacts = Mapping[str, Sequence[Path]]
 
 
-def gather(artifacts: Artifacts, **known: Any) -> RunFacts:
+def gather(artifacts: Artifacts, settings: QuietSTaRConfig | None = None, **known: Any) -> RunFacts:
     """Read artifacts into facts.
 
     Args:
         artifacts: name -> files or directories; several where a fan-out was collected, in any order.
+        settings: the whole configuration where it is at hand.
         known: further facts, which win over what is read.
 
     Raises:
         InputError: when a record cannot be read.
     """
     questions, splits = _questions(artifacts)
+    extension = _record(ExtensionRecord, artifacts, "extension")
     read = {
-        "extension": _record(ExtensionRecord, artifacts, "extension"),
+        "extension": extension,
         "splits": splits,
+        "prompting": _prompting(settings, extension, splits),
         "gate": _record(GateReport, artifacts, "gate"),
         "gate_rows": _rows(artifacts, "evaluation"),
         "questions": questions,
@@ -78,6 +84,15 @@ def _questions(artifacts: Artifacts) -> tuple[dict[str, Question], SplitReport |
         return {}, None
     asked = [question for name in ("gate", "verify") for question in read_split(directories[0], name)]
     return {question.id: question for question in asked}, read_split_report(directories[0])
+
+
+def _prompting(
+    settings: QuietSTaRConfig | None, extension: ExtensionRecord | None, splits: SplitReport | None
+) -> PromptingRecord | None:
+    # A record from before chat templates were recorded does not say that there was none.
+    if settings is None or splits is None or extension is None or "chat_template" not in extension.model_fields_set:
+        return None
+    return prompting_record(settings, extension, splits.few_shot)
 
 
 def _traces(artifacts: Artifacts) -> TraceReport | None:

@@ -10,7 +10,7 @@ from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.examples import replay_example, split_heldout, that_fit, trace_example
 from agent_forge.stages.rows import open_model
 from agent_forge.storage.files import path_digest, write_atomic
-from agent_forge.storage.question_files import read_split
+from agent_forge.storage.question_files import read_exemplars, read_split
 from agent_forge.storage.trace_files import TraceSet, read_traces, write_traces
 
 
@@ -18,7 +18,7 @@ def bake_stage(context: StageContext) -> StageOutcome:
     """Train, then write the baked model, the report of the training and the whole trace set."""
     meter = Meter()
     loaded = open_model(context, context.input("extended"))
-    prompting = Prompting.of(context.config, loaded.tokenizer)
+    prompting = Prompting.of(context.config, loaded.tokenizer, read_exemplars(context.input("questions")))
     found = read_traces(context.inputs["traces"])
     train, heldout = _examples(context, loaded, prompting, found)
     settings = BakeSettings.of(context.config)

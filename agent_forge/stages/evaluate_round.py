@@ -4,12 +4,18 @@ The pause arm stands still for as many tokens as the same question's thought too
 from the thought arm in content only.
 """
 
-from agent_forge.records import Arm, Question, ResultRow, TaskRole, rows_text
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+from agent_forge.records import Arm, Question, ResultRow, SplitName, TaskRole, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.rows import Asked, Bench, grading, open_bench, require_graders, sample_rows
+from agent_forge.stages.rows import Asked, Bench, grading, open_bench, require_fit, require_graders, sample_rows
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.question_files import parse_cell, read_split, read_split_report, shard
 from agent_forge.thoughts import Script, direct_script, elicited_script, pause_script
+
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 
 def evaluate_round(context: StageContext) -> StageOutcome:
@@ -21,6 +27,8 @@ def evaluate_round(context: StageContext) -> StageOutcome:
     questions = shard(read_split(questions_dir, "gate"), shard_number, context.config.shards)
     require_graders(context, questions)
     bench = open_bench(context, context.input("extended"))
+    # Before anything is sampled, what the later stages would be refused for too.
+    require_fit(bench, _all_questions(questions_dir) if round_number == 0 else questions)
     rows = evaluate_arms(context, bench, questions, guards, round_number)
     write_atomic(context.outputs["results"], rows_text(rows))
     cost = meter.cost(sum(row.tokens for row in rows), len(questions))
@@ -54,6 +62,11 @@ def evaluate_arms(
     filler = prompting.encode(context.config.pause_text)[0]
     pause = ask("pause", [pause_script(rules, filler, row.thought_tokens, prompting.cue_ids) for row in thought])
     return [*baseline, *thought, *pause]
+
+
+def _all_questions(directory: Path) -> Iterator[Question]:
+    for name in SPLITS:
+        yield from read_split(directory, name)
 
 
 def _role(question: Question, guards: set[str]) -> TaskRole:

@@ -5,6 +5,7 @@ from pathlib import Path
 from agent_forge.errors import ChampionError
 from agent_forge.models.extend import extend, save_extended
 from agent_forge.models.load import load_champion
+from agent_forge.models.prompting import chat_template_record
 from agent_forge.records import ExtensionRecord
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.resolve_champion import champion_path
@@ -43,6 +44,7 @@ def load_and_extend(context: StageContext) -> StageOutcome:
         largest_logit_change=extended.largest_logit_change,
         context_length=loaded.context_length,
         warnings=loaded.warnings,
+        chat_template=chat_template_record(loaded.tokenizer),
     )
     write_atomic(context.outputs["extension"], record.model_dump_json(indent=2) + "\n")
     metadata = {"extended": {"base": Path(uri).name, "champion_digest": resolved}}

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 from agent_forge.config import result_values
 from agent_forge.errors import CheckFailed, ConfigError
+from agent_forge.models.template import prompting_record
 from agent_forge.records import (
     BakeReport,
+    ExtensionRecord,
     GateReport,
     Manifest,
     VerificationReport,
@@ -60,6 +62,8 @@ def push_artifact(context: StageContext) -> StageOutcome:
 def build_manifest(context: StageContext) -> Manifest:
     """Gather what the run knows of the baked model."""
     champion = read_champion(context)
+    splits = read_split_report(context.input("questions"))
+    extension = read_record(ExtensionRecord, context.input("extension"))
     return Manifest(
         bake_id=champion.bake_id,
         champion=champion,
@@ -68,19 +72,20 @@ def build_manifest(context: StageContext) -> Manifest:
         image=os.environ.get("FORGE_IMAGE"),
         packages=package_versions(),
         hardware=hardware(),
-        question_digests=read_split_report(context.input("questions")).digests,
+        question_digests=splits.digests,
         gate=read_record(GateReport, context.input("gate")),
         traces_sha256=path_digest(context.input("trace_set")),
         bake=read_record(BakeReport, context.input("bake_report")),
         verification=read_record(VerificationReport, context.input("verification")),
         files=list_files(context.input("baked")),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        prompting=prompting_record(context.config, extension, splits.few_shot),
     )
 
 
 STAGE = Stage(
     "push-artifact",
     push_artifact,
-    inputs=("champion", "questions", "gate", "trace_set", "baked", "bake_report", "verification"),
+    inputs=("champion", "extension", "questions", "gate", "trace_set", "baked", "bake_report", "verification"),
     outputs=("manifest",),
 )

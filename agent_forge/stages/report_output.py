@@ -24,6 +24,7 @@ def write_report_output(context: StageContext, stage: str, made: Mapping[str, Se
     champion = read_record(ChampionRecord, context.input("champion")) if context.inputs.get("champion") else None
     facts = gather(
         {**context.inputs, **made},
+        context.config if stage in WHOLE else None,
         title=title_of(champion) if champion else "Comparison",
         champion=champion,
         config=grouped(context.config) if stage in WHOLE else {},

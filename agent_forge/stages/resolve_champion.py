@@ -12,7 +12,7 @@ from agent_forge.config import STAGE_NAMES, WHOLE, QuietSTaRConfig, narrowed, re
 from agent_forge.errors import ChampionError, ConfigError, ForgeError
 from agent_forge.models.load import download, outline
 from agent_forge.questions.corpora import open_corpora
-from agent_forge.records import ChampionRecord, SplitName, SplitReport
+from agent_forge.records import ChampionRecord, SplitReport
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.rows import require_room
@@ -34,7 +34,7 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     path = champion_path(config.model_path)
     check_champion(config, path)
     digest = path_digest(path)
-    _, report = draw_questions(config)
+    report = draw_questions(config).report
     record = champion_record(config, path, digest, report)
     write_atomic(context.outputs["champion"], record.model_dump_json(indent=2) + "\n")
     parameters = {
@@ -106,7 +106,7 @@ def champion_uri(reference: str, path: Path) -> str:
 
 def champion_record(config: QuietSTaRConfig, path: Path, digest: str, splits: SplitReport) -> ChampionRecord:
     """Describe a champion of a known digest and the bake that this configuration makes of it."""
-    bake_id = compute_bake_id(config, digest, splits.digests)
+    bake_id = compute_bake_id(config, digest, splits.question_digests())
     root = publication(config.output_path)
     manifest = root.published(bake_id) if root else None
     return ChampionRecord(
@@ -135,7 +135,7 @@ def check_champion(config: QuietSTaRConfig, path: Path) -> None:
     require_room(config, outline(path))
 
 
-def compute_bake_id(config: QuietSTaRConfig, champion_digest: str, question_digests: dict[SplitName, str]) -> str:
+def compute_bake_id(config: QuietSTaRConfig, champion_digest: str, question_digests: dict[str, str]) -> str:
     """Return the sha256 (hex) over everything that decides a bake's result.
 
     That is: champion digest, the fields that change results, question digests, code version.

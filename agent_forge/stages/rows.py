@@ -1,7 +1,7 @@
 """Sampling and grading rows in batches that survive a kill; what evaluate, collect and verify share."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from agent_forge.answers import grade, require_grader
 from agent_forge.config import QuietSTaRConfig
-from agent_forge.errors import ConfigError
+from agent_forge.errors import ConfigError, QuestionError
 from agent_forge.models.load import LoadedModel, load_champion
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Decoding, Request, Sampled, TransformersSampler, plan_batches
@@ -19,7 +19,8 @@ from agent_forge.models.vocabulary import ending_ids
 from agent_forge.records import Arm, Question, ResultRow, TaskRole
 from agent_forge.stages.context import StageContext
 from agent_forge.storage.batchlog import BatchLog
-from agent_forge.thoughts import Script, ThoughtRules
+from agent_forge.storage.question_files import read_exemplars
+from agent_forge.thoughts import Script, ThoughtRules, direct_script, elicited_script, free_script
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -61,7 +62,7 @@ def open_bench(context: StageContext, model: Path, temperature: float | None = N
     """
     config = context.config
     loaded = open_model(context, model)
-    prompting = Prompting.of(config, loaded.tokenizer)
+    prompting = Prompting.of(config, loaded.tokenizer, read_exemplars(context.input("questions")))
     rules = _rules(config, prompting, loaded)
     decoding = Decoding(config.temperature if temperature is None else temperature, config.top_p, config.top_k)
     sampler = TransformersSampler(loaded.model, prompting, rules, decoding, loaded.context_length)
@@ -101,7 +102,7 @@ def sample_rows(
         One record per row, in the order asked.
     """
     requests = [Request(bench.prompting.prompt_ids(a.question), a.script, a.seed(context.config.seed)) for a in asked]
-    bench.sampler.check_fits(requests)
+    _refuse_long(bench, [(row.question, request) for row, request in zip(asked, requests, strict=True)])
     # The order of rows is the same whatever the batch size, so a run may be continued with another one.
     order = [k for indices in plan_batches(requests, context.config.batch_size) for k in indices]
     done = BatchLog(log, kind)
@@ -120,6 +121,41 @@ def sample_rows(
         )
     records = [record for batch in done.batches for record in batch]
     return [record for _, record in sorted(zip(order, records, strict=True), key=lambda pair: pair[0])]
+
+
+def require_fit(bench: Bench, questions: Iterable[Question]) -> None:
+    """Refuse questions that leave no room for a thought and an answer, in whatever way they will be asked.
+
+    Raises:
+        QuestionError: naming the longest, its length, the model's context and what to do.
+    """
+    prompting = bench.prompting
+    scripts = (
+        direct_script(prompting.cue_ids),
+        elicited_script(bench.rules, prompting.elicit_ids, prompting.cue_ids),
+        free_script(prompting.cue_ids),
+    )
+    longest = max(scripts, key=lambda script: bench.sampler.room_for(Request((), script, 0)))
+    _refuse_long(bench, ((question, Request(prompting.prompt_ids(question), longest, 0)) for question in questions))
+
+
+def _refuse_long(bench: Bench, asked: Iterable[tuple[Question, Request]]) -> None:
+    limit = bench.loaded.context_length
+    if limit is None:
+        return
+    needs = [(bench.sampler.room_for(request), len(request.prompt_ids), question) for question, request in asked]
+    long = [entry for entry in needs if entry[0] > limit]
+    if not long:
+        return
+    need, length, question = max(long, key=lambda entry: entry[:2])
+    exemplars = len(bench.prompting.opening(question.task).ids)
+    within = f", {exemplars} of them exemplars" if exemplars else ""
+    others = f" ({len(long) - 1} more are too long)" if len(long) > 1 else ""
+    raise QuestionError(
+        f"question {question.id} of task {question.task} has a prompt of {length} tokens{within}, and with thought and "
+        f"answer comes to {need}, but the model takes {limit}{others}; lower max_thought_length, max_answer_tokens or "
+        "few_shot, or leave long questions out"
+    )
 
 
 def require_graders(context: StageContext, questions: Sequence[Question]) -> None:
@@ -180,12 +216,12 @@ def _rules(config: QuietSTaRConfig, prompting: Prompting, loaded: LoadedModel) -
     return ThoughtRules(
         start_id=start,
         end_id=end,
-        eos_ids=ending_ids(loaded.model) | {int(loaded.tokenizer.eos_token_id)},
+        eos_ids=ending_ids(loaded.model) | prompting.stop_ids | {int(loaded.tokenizer.eos_token_id)},
         max_thought_length=config.max_thought_length,
         max_answer_tokens=config.max_answer_tokens,
         max_thoughts=1 if config.thought_placement == "start" else config.max_thoughts,
         placement=config.thought_placement,
         probability=config.thought_probability,
         answer_stops=prompting.answer_stops,
-        thought_stops=config.thought_stop,
+        thought_stops=prompting.thought_stops,
     )

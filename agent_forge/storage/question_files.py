@@ -1,16 +1,24 @@
-"""The question sets as files: one JSON lines file per split and the report of how they came about."""
+"""The question sets as files: one JSON lines file per split, one of exemplars, the report of how they came about."""
 
 from pathlib import Path
 
 from agent_forge.errors import ConfigError, QuestionError
-from agent_forge.records import Question, SplitName, SplitReport, read_record, read_rows, rows_text
+from agent_forge.records import Exemplar, Question, SplitName, SplitReport, read_record, read_rows, rows_text
 from agent_forge.storage.files import write_atomic
 
 SPLIT_REPORT = "splits.json"
+EXEMPLARS = "exemplars.jsonl"
 
 
-def write_questions(directory: Path, splits: dict[SplitName, tuple[Question, ...]], report: SplitReport) -> None:
-    """Write the splits and, last, their report."""
+def write_questions(
+    directory: Path,
+    splits: dict[SplitName, tuple[Question, ...]],
+    report: SplitReport,
+    exemplars: tuple[Exemplar, ...] = (),
+) -> None:
+    """Write the splits, the exemplars if there are any and, last, the report."""
+    if exemplars:
+        write_atomic(directory / EXEMPLARS, rows_text(exemplars))
     for name, questions in splits.items():
         write_atomic(directory / f"{name}.jsonl", rows_text(questions))
     write_atomic(directory / SPLIT_REPORT, report.model_dump_json(indent=2) + "\n")
@@ -24,6 +32,13 @@ def read_split(directory: Path, name: SplitName) -> tuple[Question, ...]:
 def read_split_report(directory: Path) -> SplitReport:
     """Read the report of all splits."""
     return read_record(SplitReport, directory / SPLIT_REPORT, QuestionError)
+
+
+def read_exemplars(directory: Path) -> tuple[Exemplar, ...]:
+    """Read the exemplars of all tasks; none where the report knows of none."""
+    if not read_split_report(directory).few_shot:
+        return ()
+    return tuple(read_rows(Exemplar, directory / EXEMPLARS, QuestionError))
 
 
 def shard(questions: tuple[Question, ...], index: int, shards: int) -> tuple[Question, ...]:

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from agent_forge.config import build_config
 from agent_forge.errors import QuestionError
-from agent_forge.models.prompting import PLAIN_CUE, Prompting
+from agent_forge.models.prompting import Prompting
+from agent_forge.models.template import PLAIN_CUE
 from agent_forge.models.vocabulary import add_thought_tokens
 from agent_forge.records import Question
 from agent_forge.thoughts import is_break
@@ -188,8 +189,8 @@ def test_a_template_holds_the_escaped_question_and_nothing_else_of_it(text):
         (True, {}, "<user>3?\n<assistant>", "", ()),
         (False, {"answer_cue": "A:", "stop_strings": ("!",)}, "Question: 3?\n", "A:", ("!", "\nQuestion:")),
         (True, {"answer_cue": "A:", "stop_strings": ("!",)}, "<user>3?\n<assistant>", "A:", ("!",)),
-        (False, {"prompt_template": "Q: {prompt}\n"}, "Q: 3?\n", "", ()),
-        (True, {"prompt_template": "Q: {prompt}\n", "answer_cue": "A:"}, "Q: 3?\n", "A:", ()),
+        (False, {"prompt_template": "Q: {prompt}\n"}, "Q: 3?\n", "", ("\nQ:",)),
+        (True, {"prompt_template": "Q: {prompt}\n", "answer_cue": "A:"}, "Q: 3?\n", "A:", ("\nQ:",)),
         (True, {"prompt_template": "Question: {prompt}\n"}, "Question: 3?\n", PLAIN_CUE, ("\nQuestion:",)),
     ],
 )

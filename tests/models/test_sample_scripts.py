@@ -171,3 +171,55 @@ def test_every_end_of_sequence_token_ends_an_answer(script):
     for last in (EOS_ID, other):
         row, _ = steer(script, [*wishes_of(script, "3", "7")[:-1], last], eos_ids=frozenset({EOS_ID, other}))
         assert (row.completion, row.truncated) == ("7", False)
+
+
+# Whole tokens, tokens that a stop text is split over, and characters of several tokens each.
+STOPS = ("\n", "\nQuestion:", "###", "。", "🙂", "é!")
+
+
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_stop_text_inside_a_thought_ends_neither_the_thought_nor_the_answer(script, stop):
+    thought = f"3{stop}4{stop}"
+    caps = {"max_thought_length": 30, "max_answer_tokens": 30, "answer_stops": (stop,)}
+    row, _ = steer(script, wishes_of(script, thought, f" 7{stop}8"), **caps)
+    assert (row.completion, row.truncated, row.well_formed) == (" 7", False, True)
+    assert row.thought == (thought if script in ("elicited", "free") else "")
+
+
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_answer_that_begins_with_a_stop_text_is_empty_and_not_cut_off(script, stop):
+    caps = {"max_answer_tokens": 60, "answer_stops": ("never", stop)}
+    row, _ = steer(script, wishes_of(script, "3", f"{stop}7"), **caps)
+    assert (row.completion, row.truncated) == ("", False)
+
+
+@pytest.mark.parametrize("stop", [stop for stop in STOPS if len(stop) > 1])
+def test_a_stop_text_that_begins_in_a_thought_does_not_end_in_the_answer(stop):
+    caps = {"max_thought_length": 30, "max_answer_tokens": 30, "answer_stops": (stop,)}
+    row, _ = steer("elicited", wishes_of("elicited", f"3{stop[:1]}", f"{stop[1:]}7"), **caps)
+    assert (row.completion, row.truncated, row.well_formed) == (f"{stop[1:]}7", False, True)
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stop_text_is_found_wherever_its_tokens_are_split(stop):
+    for letters in (ids(f"7{stop}8"), [token for letter in f"7{stop}8" for token in ids(letter)]):
+        row, _ = steer("direct", [*letters, EOS_ID], max_answer_tokens=60, answer_stops=(stop,))
+        assert row.completion == "7"
+
+
+def test_a_stop_text_that_the_last_token_allowed_completes_is_an_end_and_not_a_cut():
+    for allowed, truncated in ((8, False), (7, True)):
+        row, _ = steer("direct", [*ids("7777777\n"), EOS_ID], max_answer_tokens=allowed, answer_stops=("\n",))
+        assert (row.completion, row.truncated) == ("7777777", truncated)
+
+
+def test_each_of_several_ending_tokens_closes_a_thought_that_was_elicited_and_spoils_one_that_was_not():
+    other = ids("!")[0]
+    for last in (EOS_ID, other):
+        several = {"eos_ids": frozenset({EOS_ID, other})}
+        row, _ = steer("elicited", [*ids("3"), last, *[EOS_ID] * len(CUE_IDS), *ids("7"), last], **several)
+        assert (row.thought, row.completion, row.well_formed) == ("3", "7", True)
+        row, _ = steer("free", [START_ID, *ids("3"), last, *ids("7")], **several)
+        assert (row.thought, row.completion, row.well_formed, row.truncated) == ("3", "", False, False)

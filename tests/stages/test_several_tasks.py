@@ -71,7 +71,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> QuietSTaRConfig:
 
 @pytest.fixture(scope="module")
 def drawn(config: QuietSTaRConfig) -> tuple[Mapping[str, tuple[Question, ...]], SplitReport]:
-    return draw_questions(config)
+    splits = draw_questions(config)
+    return splits.questions, splits.report
 
 
 def wrong(question: Question) -> str:

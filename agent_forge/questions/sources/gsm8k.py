@@ -7,10 +7,15 @@ One row as published, the reference is what follows `####`:
      2+1=<<2+1=3>>3 bolts of fabric\n#### 3"}
 """
 
+import re
+
 from agent_forge.errors import QuestionError
 from agent_forge.questions.sources.published import HubPart, Published
 from agent_forge.questions.sources.task import Row, published_question, text_field
 from agent_forge.records import Question
+
+# `<<2+1=3>>`: calls of a calculator that the solutions were written with.
+_CALCULATION = re.compile(r"<<[^<>]*>>")
 
 
 def read_row(row: Row, where: str) -> Question:
@@ -20,6 +25,11 @@ def read_row(row: Row, where: str) -> Question:
     if not mark:
         raise QuestionError(f"{where}: not a gsm8k row: answer has no ####; the worked answer must end in #### NUMBER")
     return published_question(prompt, reference.strip().replace(",", ""), "number", "gsm8k", where)
+
+
+def worked_answer(row: Row) -> str:
+    """Return the worked answer without the calculator's marks; it ends in `#### NUMBER`."""
+    return _CALCULATION.sub("", str(row["answer"]))
 
 
 GSM8K = Published(
@@ -32,4 +42,5 @@ GSM8K = Published(
         "test": HubPart("openai/gsm8k", ("main",), "test"),
     },
     read_row=read_row,
+    worked_answer=worked_answer,
 )

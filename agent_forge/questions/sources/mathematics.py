@@ -58,6 +58,7 @@ MATH = Published(
     files={"train": ("train",), "test": ("test",)},
     hub={"train": HubPart("EleutherAI/hendrycks_math", _SUBJECTS, "train"), "test": _MATH500},
     read_row=read_row,
+    worked_answer=lambda row: str(row.get("solution") or ""),
     part_folders={"test": ("math500", "MATH-500", "math", "MATH", "hendrycks_math", "competition_math")},
 )
 

@@ -37,6 +37,7 @@ class Published:
         belongs: whether a row is of a part, where a row says so itself; None when its file says it all.
         part_folders: for parts that stand elsewhere than the others, their folders instead of `folders`.
         shares_wording: whether its questions have long passages in common that say nothing about their answers.
+        worked_answer: the answer that a row works out, ending in the reference; None where rows have none.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Published:
     belongs: Callable[[Row, Part, str], bool] | None = None
     part_folders: Mapping[Part, tuple[str, ...]] = field(default_factory=dict)
     shares_wording: bool = False
+    worked_answer: Callable[[Row], str] | None = None
 
 
 def load_published(data_set: Published, dataset_path: str | None) -> TaskQuestions:
@@ -115,8 +117,9 @@ def _from_hub(data_set: Published, parts: Mapping[Part, HubPart]) -> TaskQuestio
 def _task(data_set: Published, parts: Mapping[Part, tuple[str, str, Iterable[tuple[str, Row]]]]) -> TaskQuestions:
     """Read the rows of every part; parts come as published name, source and rows."""
     questions: dict[Part, tuple[Question, ...]] = {}
+    worked: dict[str, str] = {}
     for part, (_, source, rows) in parts.items():
-        if found := tuple(_questions(data_set, part, rows)):
+        if found := tuple(_questions(data_set, part, rows, worked)):
             questions[part] = found
         elif part == "test" or data_set.belongs is None:
             raise QuestionError(
@@ -128,13 +131,19 @@ def _task(data_set: Published, parts: Mapping[Part, tuple[str, str, Iterable[tup
         ", ".join(dict.fromkeys(source for _, source, _ in parts.values())),
         {part: name if _says_part(name) else part for part, (name, _, _) in parts.items()},
         data_set.shares_wording,
+        worked,
     )
 
 
-def _questions(data_set: Published, part: Part, rows: Iterable[tuple[str, Row]]) -> Iterator[Question]:
+def _questions(
+    data_set: Published, part: Part, rows: Iterable[tuple[str, Row]], worked: dict[str, str]
+) -> Iterator[Question]:
+    """Yield a part's questions; what `train` rows work out goes into `worked`: from no other part is it ever shown."""
     for where, row in rows:
         if data_set.belongs is None or data_set.belongs(row, part, where):
             question = data_set.read_row(row, where)
+            if part == "train" and data_set.worked_answer is not None:
+                worked[question.id] = data_set.worked_answer(row)
             # One reader may serve several data sets, such as MATH's.
             same = question.task == data_set.name
             yield question if same else question.model_copy(update={"task": data_set.name})

@@ -25,6 +25,7 @@ class TaskQuestions:
         source: files or repositories.
         names: what the parts are called where they were published, such as `validation` for `test`.
         shares_wording: whether its questions have long passages in common that say nothing about their answers.
+        worked: by question id, answers as the data set works them out, where it does.
     """
 
     task: str
@@ -32,6 +33,7 @@ class TaskQuestions:
     source: str
     names: Mapping[Part, str] = field(default_factory=dict)
     shares_wording: bool = False
+    worked: Mapping[str, str] = field(default_factory=dict)
 
     def renamed(self, task: str) -> "TaskQuestions":
         """Return the same questions as another task."""
