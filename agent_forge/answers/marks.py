@@ -38,10 +38,10 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _ARTICLE = r"(?:\s+(?:the|your|my|our|its|an?))?(?:\s+(?:final|correct|right|real))?\s+$"
-# What leaves open whether the answer is what follows, or denies it: `if the answer is 5`, `I don't think the answer is 5`.
+# What leaves open whether the answer follows, or denies it: `if the answer is 5`, `I don't think the answer is 5`.
 _SUPPOSED = re.compile(
-    r"\b(?:if|whether|suppos(?:e|ing)|assum(?:e|ing)|unless|doubt|false|untrue|wrong|incorrect|impossible|unlikely|perhaps"
-    rf"|maybe|possibly)(?:\s+that)?{_ARTICLE}"
+    r"\b(?:if|whether|suppos(?:e|ing)|assum(?:e|ing)|unless|doubt|false|untrue|wrong|incorrect|impossible|unlikely"
+    rf"|perhaps|maybe|possibly)(?:\s+that)?{_ARTICLE}"
     r"|(?:\b(?:not|never|nobody|no\s+one|cannot|hardly)|n't)"
     rf"(?:\s+(?!(?:so|thus|hence|therefore|then|and|but|because)\b)\w+){{0,3}}{_ARTICLE}",
     re.IGNORECASE,
