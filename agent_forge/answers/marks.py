@@ -14,7 +14,7 @@ marks are returned.
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Style = Literal["hash", "box", "tag", "cue"]
@@ -46,6 +46,12 @@ _SUPPOSED = re.compile(
     rf"(?:\s+(?!(?:so|thus|hence|therefore|then|and|but|because)\b)\w+){{0,3}}{_ARTICLE}",
     re.IGNORECASE,
 )
+_DENIED = re.compile(
+    r"(?:\b(?:not|never|neither|nor|cannot)|n't|\b(?:rather|other|less|more|greater|fewer)\s+than|\binstead\s+of|\b(?:anything|everything)\s+but)"
+    r"(?:\s+(?:be|been|equal|to|simply|just|exactly|the|an?|answer|is))*[\s$(*\[\\:]*$",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"[\s$)*\\\]]*(?:\?|(?:is|was|are)(?:n't|\s+(?:not|wrong|incorrect|false|impossible|too))\b)", re.I)
 _FILLER = re.compile(
     r"(?:[\s:*_`]|\b(?:therefore|thus|then|so|indeed|simply|just|exactly|precisely|equal\s+to|given\s+by)\b,?(?=\s+\S))*",
     re.IGNORECASE,
@@ -76,6 +82,7 @@ def find_marks(text: str) -> list[Mark]:
     boxes = _boxes(text)
     tags = [mark for mark in _tags(text) if not _is_around_a_box(mark)]
     formal = sorted([*_hashes(text), *boxes, *tags], key=lambda mark: mark.start)[-MOST:]
+    formal = [_unless_denied(text, mark) for mark in formal]
     return sorted([*formal, *_cues(text, formal)[-MOST:]], key=lambda mark: mark.start)
 
 
@@ -115,6 +122,16 @@ def _boxes(text: str) -> list[Mark]:
     return marks
 
 
+def _unless_denied(text: str, mark: Mark) -> Mark:
+    r"""Return a mark without its content when the words around it deny it or ask, as in `it is not \boxed{5}`."""
+    return replace(mark, content="") if mark.style != "hash" and is_denied(text, mark.start, mark.end) else mark
+
+
+def is_denied(text: str, start: int, end: int) -> bool:
+    """Whether the words right before or after `text[start:end]` deny it or ask for it."""
+    return bool(_DENIED.search(text[max(0, start - NEAR) : start]) or _ASKED.match(text[end : end + 40]))
+
+
 def _is_around_a_box(tag: Mark) -> bool:
     """Whether a tag holds nothing but one box, which then is the answer."""
     bare = tag.content.strip(" \n\t$*")
@@ -144,6 +161,9 @@ def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
     starts = [mark.start for mark in formal]
     marks = []
     for cue in _CUE.finditer(text):
+        around = bisect_left(starts, cue.start()) - 1
+        if around >= 0 and formal[around].style == "box" and cue.start() < formal[around].end:
+            continue
         filler = _FILLER.match(text, cue.end())
         start = filler.end() if filler else cue.end()
         sentence_end = _SENTENCE_END.search(text, start, start + LONGEST)
