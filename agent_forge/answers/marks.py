@@ -58,6 +58,8 @@ _FILLER = re.compile(
 )
 # Prose takes back what it said with one of these.
 CORRECTION = re.compile(r"\b(?:wait|actually|correction|scratch that|mistaken?|oops|sorry|recheck|instead)\b", re.I)
+# A denial that another answer follows: `The answer is 5. No, it is 6.`
+NO = re.compile(r"\bno\b[,.!:]", re.I)
 # After `!` only a new sentence ends the old one: `5! = 120` goes on.
 _SENTENCE_END = re.compile(r"[.?](?=\s|$|[\"'*)])|!(?=\s*(?:$|[A-Z]))|\n")
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from agent_forge.answers.commitment import Problem
 from agent_forge.answers.equality import same_answer
 from agent_forge.answers.latex import read_math, tidy
-from agent_forge.answers.marks import CORRECTION, find_marks, is_denied
+from agent_forge.answers.marks import CORRECTION, NO, find_marks, is_denied
 from agent_forge.answers.number import last_number
 from agent_forge.answers.quantity import clean
 from agent_forge.answers.repeats import without_question
@@ -27,7 +27,6 @@ MOST_SYMBOLIC = 4
 _DELIMITER = re.compile(r"\\[()\[\]]|\$\$|(?<!\\)\$")
 _CONNECTION = re.compile(r"\s*(?:,|;|,?\s*\b(?:and|or)\b)?\s*")
 _NEGATED = re.compile(r"\s*(?:n't|not|never|neither)\b", re.I)
-_NO = re.compile(r"\bno\b[,.!:]", re.I)
 _LEAD = re.compile(r"^(?:so|thus|hence|therefore|then|finally)\b[,:]?\s+", re.I)
 _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(", re.I)
 _PROSE = re.compile(r"\b(?:[A-Za-z]{2,40}[ ,]{1,4}){2}[A-Za-z]{2}")
@@ -81,7 +80,7 @@ def _corrections(text: str) -> list[str]:
     """Return the last formula behind the last mark if words there take back what it says."""
     marks = find_marks(text)
     rest = text[marks[-1].end :] if marks else ""
-    correction = CORRECTION.search(rest) or _NO.search(rest)
+    correction = CORRECTION.search(rest) or NO.search(rest)
     formulas = _formulas(rest[correction.end() :]) if correction else []
     return [formula for _, _, formula in formulas[-1:]]
 
