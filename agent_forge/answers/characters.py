@@ -15,6 +15,23 @@ _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _VULGAR_FRACTION = re.compile("[¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞↉]")
 _GROUPING_SPACE = re.compile("(?<=\\d)[\u00a0\u2007\u2009\u202f](?=\\d{3}(?!\\d))")
 _EN_DASH_SIGN = re.compile(r"(?:(?<=[\s($=:>{#])|^)–(?=[\d.$€£¥])", re.MULTILINE)
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_SUBSCRIPT_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+# Signs that a reader takes for another character, and marks without width; only in answers.
+_LOOKALIKES = str.maketrans(
+    {
+        "\u2012": "–",  # figure dash
+        "\u2014": "–",  # em dash
+        "\u2796": "-",  # heavy minus sign
+        "\u02d7": "-",  # modifier letter minus
+        "\u066b": ".",  # Arabic decimal separator
+        "\u066c": ",",  # Arabic thousands separator
+        "\ufe0e": "",
+        "\ufe0f": "",
+        "\u20e3": "",  # keycap
+    }
+)
+_SIGN_ABOVE = re.compile(r"(?<![\w)}\]])\^\{([-+])\}")
 _FOREIGN_DIGIT = re.compile(r"[^\x00-\x7f]")
 _SAME_MEANING = str.maketrans(
     {
@@ -50,6 +67,14 @@ def plain(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).translate(_SAME_MEANING)
     text = _EN_DASH_SIGN.sub("-", text)
     return _FOREIGN_DIGIT.sub(_ascii_digit, text)
+
+
+def plain_answer(text: str) -> str:
+    """Return `plain` of an answer: subscripts as `_{...}`, and as digits, signs and separators what is read as such."""
+    if text.isascii():
+        return text
+    text = _SUBSCRIPT_RUN.sub(lambda run: f"_{{{run.group().translate(_SUBSCRIPTS)}}}", text)
+    return _SIGN_ABOVE.sub(r"\1", plain(text.translate(_LOOKALIKES)))
 
 
 def _ascii_digit(match: re.Match[str]) -> str:

@@ -12,31 +12,44 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 
 from agent_forge.answers.characters import plain
-from agent_forge.answers.marks import CORRECTION, find_marks, sentence_start
+from agent_forge.answers.marks import CORRECTION, NO, find_marks, sentence_start
 from agent_forge.answers.repeats import without_question
 from agent_forge.answers.text import marked_answers, normalise_text
 from agent_forge.records import Grade
 
 _OPTION_LINE = re.compile(r"^[ \t]{0,8}(?:[-*][ \t]{1,4})?\(?([A-Z])(?:\)[.:]?|[.:])[ \t]{1,8}(\S[^\n]*)", re.MULTILINE)
 _OPTION_INLINE = re.compile(r"\(([A-Z])\)[ \t]{1,8}([^\n(]{1,500})")
-_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s?\{([^{}]*)\}")
+_LOWER_LINE = re.compile(_OPTION_LINE.pattern.replace("A-Z", "a-z"), re.MULTILINE)
+_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textit|textrm)\s?\{([^{}]*)\}")
 # A letter with punctuation, at the end or before its reason: `A man` begins with an article.
 _HEAD = re.compile(
-    r"(?:(?:the\s)?(?:option|choice|letter)\s{1,3})?[(\[]?([A-Z])(?:[)\].:,]|\s*$|\s{1,3}(?:because|since|is|or|and)\b)",
+    r"(?:(?:the\s)?(?:option|choice|letter)\s{1,3})?[(\[{]?([A-Z])(?:[)\]}.:,;!]|\s*$|\s{1,3}(?:because|since|is|or|and)\b)",
     re.I,
 )
+_EDGES = " \t\n*_`$\"'"
+_BULLET = re.compile(r"^[-•>]\s+")
 _NAMED = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3}\(?([A-Z])\b|\(([A-Z])\)|^[ \t*\[]*([A-Z])[ \t*.\]]*$"
     # Closing a line: `It must be B.`, `Therefore, B.`
-    r"|\b(?:is|be|[Ii]t's|[Cc]hoose|[Pp]ick|[Ss]elect|(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o),?)\s+([A-Z])[ \t*.]*$",
+    r"|\b(?:is|be|with|say|[Ii]t's|[Cc]hoose|[Pp]ick|[Ss]elect|[Pp]refer|(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o|[Ww]ait|[Nn]o"
+    r"|[Aa]ctually|[Ss]orry),?)\s+([A-Z])[ \t*.]*$"
+    r"|\b(?:[Aa]nswer|ANSWER)\s+([A-Za-z])[ \t*.]*$",
     re.M,
 )
 _BESIDE = re.compile(
-    r"(?:[/,&]|\b(?:or|and|nor|either|option|choice))\s{0,3}"
+    r"(?:[/,&;]|\b(?:or|and|nor|either|option|choice))\s{0,3}"
     r"(?:(?!not\b)[a-z]{1,20}\s{1,3}){0,2}\(?([A-Z])\b(?!\s+\w)|(?<!not )\(([A-Z])\)"
 )
-_NEGATED = re.compile(r"\b(?:not|never|neither|nor|except|wrong)\b|n't\b", re.I)
-_WORD = re.compile(r"\w+")
+# An option that is one of these stands in many a sentence that does not choose it.
+_COMMON = frozenset({"no", "not", "none", "neither", "never", "nothing", "so"})
+_BOTH = re.compile(r"\b(?:and|or)\s+(?:no|not|none|neither|never|nothing|so)\b", re.I)
+_FIRST_WORD = re.compile(r"\W*(\w+)\s?[.,;:!–—]")
+_DENIED = re.compile(
+    r"\W*(?:is|was|are)(?:n't|\s+(?:not|never|wrong|incorrect|false|out|eliminated|ruled|impossible))\b", re.I
+)
+_NEGATED = re.compile(r"\b(?:not|cannot|never|neither|nor|except|wrong)\b|n't\b", re.I)
+# Numbers whole: `0.7`, `-7`, `7%` and `7,000` do not hold 7.
+_WORD = re.compile(r"-?\.?\d\w*(?:[.,/:^]\w+)*%?|\w+")
 
 
 def grade_choice(completion: str, reference: str, prompt: str) -> Grade:
@@ -51,12 +64,14 @@ def grade_choice(completion: str, reference: str, prompt: str) -> Grade:
     expected = reference_letter(reference, options)
     if expected is None:
         return Grade(extracted=None, correct=False, reason=f"the reference {reference[:80]!r} is no option")
-    said = without_question(completion, prompt)
+    said = completion if _is_option(completion, options) else without_question(completion, prompt)
     answers = [_TEXT.sub(r"\1", plain(answer)) for answer in marked_answers(said)]
     letters = {_chosen(answer, options) for answer in answers}
     if len(letters) > 1:
         return Grade(extracted=None, correct=False, reason="contradicts itself: several marked answers")
     letter = letters.pop()
+    if any(_asks(answer, prompt) for answer in answers):
+        return Grade(extracted=None, correct=False, reason="a question, not an answer")
     if letter is None:
         return Grade(extracted=None, correct=False, reason="names no option, or not exactly one")
     if _takes_back(said, letter, options):
@@ -67,9 +82,9 @@ def grade_choice(completion: str, reference: str, prompt: str) -> Grade:
 
 def read_options(prompt: str) -> dict[str, str]:
     """Return letter -> normalised text of the options in a prompt; empty when it lists none from A on."""
-    for pattern in (_OPTION_LINE, _OPTION_INLINE):
+    for pattern in (_OPTION_LINE, _OPTION_INLINE, _LOWER_LINE):
         options: dict[str, str] = {}
-        for letter, text in pattern.findall(prompt):
+        for letter, text in ((name.upper(), text) for name, text in pattern.findall(prompt)):
             # The list last begun counts: examples before the question may have options too.
             if letter == "A":
                 options = {}
@@ -88,9 +103,21 @@ def reference_letter(reference: str, options: Mapping[str, str]) -> str | None:
     return _by_text(normalise_text(reference), options)
 
 
+def _is_option(completion: str, options: Mapping[str, str]) -> bool:
+    """Whether a completion is one option as the question writes it: not a repetition, however long it is."""
+    bare = plain(completion).strip(_EDGES)
+    head = _HEAD.match(bare)
+    named = _by_text(normalise_text(bare[head.end() :]), options) if head else None
+    return _by_text(normalise_text(bare), options) is not None or (head is not None and named == head.group(1).upper())
+
+
+def _asks(answer: str, prompt: str) -> bool:
+    return answer.rstrip(_EDGES).endswith("?") and answer.strip() not in prompt
+
+
 def _chosen(answer: str, options: Mapping[str, str]) -> str | None:
     """Return the one option that an answer names, by letter, by text, or by both in agreement."""
-    bare = answer.strip(" \t\n*_`$\"'")
+    bare = _BULLET.sub("", answer.strip(_EDGES))
     if (whole := _by_text(normalise_text(bare), options)) is not None:
         return whole
     head = _HEAD.match(bare)
@@ -98,6 +125,10 @@ def _chosen(answer: str, options: Mapping[str, str]) -> str | None:
         return _named_once(bare, options)
     letter, rest = head.group(1).upper(), bare[head.end(1) :]
     if options and letter not in options:
+        return None
+    if (whole := _by_text(normalise_text(bare[head.end() :]), options)) is not None:
+        return letter if whole == letter else None
+    if _DENIED.match(rest):
         return None
     texts = _texts_in(rest, options)
     agrees = not texts or letter in texts
@@ -111,19 +142,22 @@ def _takes_back(text: str, letter: str, options: Mapping[str, str]) -> bool:
     # In `The answer is A. iron.` the mark's sentence ends before the text.
     if _by_text(normalise_text(rest.partition("\n")[0]), options) not in (None, letter):
         return True
-    return CORRECTION.search(rest) is not None and bool(_letters(_NAMED, rest, options) - {letter})
+    return (CORRECTION.search(rest) or NO.search(rest)) is not None and bool(_letters(_NAMED, rest, options) - {letter})
 
 
 def _named_once(text: str, options: Mapping[str, str]) -> str | None:
     """Return the only option that running text names, by letter or by its full text, and does not deny."""
-    named = _letters(_NAMED, text, options) | _texts_in(text, options)
+    first = _FIRST_WORD.match(text)
+    opening = _by_text(normalise_text(first.group(1)), options) if first else None
+    common = {letter for letter, option in options.items() if option in _COMMON and letter != opening}
+    named = _letters(_NAMED, text, options) | (_texts_in(text, options) - common)
     last_sentence = text.rstrip(" \n.!")
     denied = _NEGATED.search(last_sentence, sentence_start(last_sentence, len(last_sentence)))
-    return named.pop() if len(named) == 1 and not denied else None
+    return named.pop() if len(named) == 1 and not denied and not _BOTH.search(text) else None
 
 
 def _letters(pattern: re.Pattern[str], text: str, options: Mapping[str, str]) -> set[str]:
-    found = {letter for match in pattern.finditer(text) for letter in match.groups() if letter}
+    found = {letter.upper() for match in pattern.finditer(text) for letter in match.groups() if letter}
     return found & set(options) if options else found
 
 

@@ -10,30 +10,44 @@ from agent_forge.answers.quantity import Quantity, quantities
 # Words such as a unit that may stand between a number and an operator.
 _UNIT = r"(?:\s?[a-z]{1,20}\.?){0,2}?"
 _OPERATOR_AFTER = re.compile(
-    rf"\s?[\^√\\π]|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|{_UNIT}\s?"
-    r"(?:[+×÷=]|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(]|"
+    rf"\s?[\^√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|{_UNIT}\s?"
+    r"(?:[+×÷]|=(?!\s?[a-z]\s*[.$]*$)|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(]|"
     r"\b(?:more|less|fewer|greater|larger|smaller)\s{1,3}than\s{1,3}[\d(])"
 )
 _OPERATOR_BEFORE = re.compile(
     rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$"
     r"|\b(?:half|thirds?|quarters?|twice|double|triple|square|root|multiple)\s{1,3}(?:of\s{1,3})?(?:the\s{1,3})?$"
-    r"|(?:[≤≥]|\\[gl]eq?(?![a-z])|(?:^|\w\s)[<>]=?)\s?$",
+    r"|(?:[≤≥≠≮≯]|\\(?:[gl]eq?|neq?|ne)(?![a-z])|\\not\s?=|!=|=/=|<>|(?:^|\w\s)[<>]=?)\s?$"
+    r"|\b(?:almost|nearly|over|under|above|below|other\s+than|(?:close|near|next)\s+to|maybe|perhaps|possibly)\s$",
     re.I,
 )
-_NEGATED = re.compile(r"\b(?:not|never|neither|unknown)\b|n't\b|\b(?:more|less|greater|fewer|other)\s+than\b", re.I)
+_NEGATED = re.compile(
+    r"\b(?:not|never|neither|unknown|cannot|no\s+longer|nothing\s+like|(?:anything|everything|all)\s+(?:but|except)|far\s+from"
+    r"|(?:might|may|could)\s+(?:also\s+)?be)\b|n't\b|\b(?:more|less|greater|fewer|other)\s+than\b",
+    re.I,
+)
 _DENIED = re.compile(r"\b(?:(?:rather|other)\s+than|instead\s+of|not)\s+(?:\w{1,20}\s+){0,2}$", re.I)
 _OPEN_END = re.compile(
     r"(?:\s+[a-z]{1,20}){0,2}\s+or\s+(?:more|less|fewer|greater|higher|lower|so|thereabouts)\b", re.I
 )
-_CONNECTED = re.compile(r"(?:or|and|to|through|versus|vs|maybe|perhaps|possibly|probably|[\s,;/&–—|~±-])*", re.I)
-_OR = re.compile(r"\b(?:or|alternatively)\b", re.I)
+_CONNECTED = re.compile(
+    r"(?:or|and|to|through|versus|vs|maybe|perhaps|possibly|probably|no|nope|wait|rather|actually|sorry|i\s+mean|[\s,;/&–—|~±-])*",
+    re.I,
+)
+_OR = re.compile(
+    r"\b(?:or|alternatively|maybe|perhaps|possibly|otherwise|unless|depending|(?:might|may|could)\s+(?:also\s+)?be)\b",
+    re.I,
+)
+_OTHERWISE = re.compile(r"\b(?:otherwise|unless|depending|depends|else)\b", re.I)
+_ASKS = re.compile(r"^\W*(?:is|was|are|could|would|can|should)\s+(?:the|it|that|this|there|he|she|they|we)\b", re.I)
 # Two amounts that make up one answer: 5 hours and 30 minutes, 6 feet 2 inches.
 _COMPOUND = re.compile(
     r"\s?(?!(?:in|for|per|on|at|of|after|as|from|when|with|by|is|because|since|if|every|each)\b)[a-z]{1,20}\s?(?:,|and|,\s?and)?\s?",
     re.I,
 )
 _PART_WORDS = re.compile(
-    r"[\s-]+(?:and\s+(?:a|one|two|three)[\s-]+)?(?:of|times|plus|minus|hundredth|tenth|third|hal[fv]|fourth|quarter|fifth)"
+    r"[\s-]+(?:and\s+(?:a|one|two|three)[\s-]+)?(?:of|times|plus|minus|over|to|through|point|squared|cubed|factorial|half|halves|quarters?"
+    r"|(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth|\w{2,8}(?:teenth|tieth)|hundredth|thousandth)s?)\b"
     r"|[\s-]+(?:dozen|hundred|thousand|million|billion)",
     re.I,
 )
@@ -82,12 +96,16 @@ def stands_alone(text: str, before: str, found: Sequence[Quantity]) -> Quantity 
     if _worded_alternative(text[last.end : last.end + _NEAR]):
         return SEVERAL
     near = before[-_NEAR:]
+    if _ASKS.search(before):
+        return Problem("ends with a question")
     if _DENIED.search(near) or _OPEN_END.match(text, last.end) or (_NEGATED.search(near) and not quantities(near)):
         return NEGATED
     if len(found) > 1 and not found[-2].equals(last):
         between = text[found[-2].end : last.start]
         same_sentence = found[-2].start >= last.start - len(before)
-        if not between.strip() or (same_sentence and alternatives(between)):
+        # Two numbers with one odd sign between them, as in `1|2`, may be one.
+        is_split = len(between) == 1 and between not in "=:>→⇒\n"
+        if not between.strip() or is_split or (same_sentence and alternatives(between)):
             return SEVERAL
     return last
 
@@ -126,6 +144,8 @@ def _in_digits(text: str, found: Sequence[Quantity]) -> Quantity | Problem:
     if _OPEN_END.match(text, first.end):
         return NEGATED
     other = next((number for number in found[1:] if not number.equals(first)), None)
+    if other is not None and _OTHERWISE.search(text, first.end):
+        return SEVERAL
     if other is not None and alternatives(text[first.end : other.start]):
         return SEVERAL
     if other is None and _worded_alternative(text[first.end : first.end + _NEAR]):

@@ -39,6 +39,8 @@ _SAME_BRACKETS = {"pmatrix": "matrix", "bmatrix": "matrix", "matrix": "matrix"}
 _RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne"})
 _FLIPPED = {">": "<", r"\ge": r"\le"}
 _MEMBER = re.compile(r"^\s*[A-Za-z]\s*\\in(?![A-Za-z])")
+_INTERVAL = re.compile(r"\s*[(\[].*,.*[)\]]\s*$", re.DOTALL)
+_LETTER = re.compile(r"[A-Za-z]|\\[a-z]+")
 # What an answer may be called: `x`, `x_1`, `f(2)`, `P(A)`, `AB`, `\angle ABC`, `\text{Area}`.
 _NAME = re.compile(
     r"\s*(?:\\(?:angle|triangle|overline)\s*)?(?:\\text\s?\{[^{}]*\}|\{?[A-Za-z]{1,20}\}?|\\[a-z]+)(?:_\w|_\{\w+\})?"
@@ -74,9 +76,13 @@ def _same(found: str, expected: str, symbolic: Symbolic) -> bool:
         found, expected = _MEMBER.sub("", found), _MEMBER.sub("", expected)
     if (matrix := _same_matrices(found, expected, symbolic)) is not None:
         return matrix
+    if _INTERVAL.match(found) or _INTERVAL.match(expected):
+        found, expected = _as_intervals(found) or found, _as_intervals(expected) or expected
     for separator in (r"\cup", ","):
         parts = _items(found, separator), _items(expected, separator)
         if max(map(len, parts)) > 1:
+            if separator == "," and _distinct_names(parts[0]) != _distinct_names(parts[1]):
+                return _same_in_order(*parts, symbolic)
             return _same_in_any_order(*parts, symbolic)
         found, expected = parts[0][0], parts[1][0]
     brackets = _brackets(found), _brackets(expected)
@@ -125,7 +131,7 @@ def _items(latex: str, separator: str) -> list[str]:
 
 
 def _both_signs(item: str) -> list[str]:
-    if r"\pm" not in item:
+    if r"\pm" not in item and r"\mp" not in item:
         return [item]
     plus = re.sub(r"\\pm(?![A-Za-z])", "+", item), re.sub(r"\\pm(?![A-Za-z])", "-", item)
     return [re.sub(r"\\mp(?![A-Za-z])", sign, text) for sign, text in zip("-+", plus, strict=True)]
@@ -147,6 +153,30 @@ def _same_in_order(found: Sequence[str], expected: Sequence[str], symbolic: Symb
     return len(found) == len(expected) and all(
         _same(one, other, symbolic) for one, other in zip(found, expected, strict=True)
     )
+
+
+def _distinct_names(items: Sequence[str]) -> bool:
+    """Whether items say of which names they are the values, as in `x = 1, y = 2`: then their order counts."""
+    return len({item.partition("=")[0].strip() for item in items if "=" in item}) > 1
+
+
+def _as_intervals(latex: str) -> str | None:
+    r"""Return inequalities of one name as intervals: `x < 2, 3 \le x` as `(-\infty,2) \cup [3,\infty)`."""
+    intervals = [_as_interval(*_split_at(item, _RELATIONS)) for item in _split(latex, ",")]
+    return r" \cup ".join(filter(None, intervals)) if all(intervals) else None
+
+
+def _as_interval(sides: list[str], signs: list[str]) -> str | None:
+    signs, sides = _ascending(signs, sides)
+    if not set(signs) <= {"<", r"\le"} or not 2 <= len(sides) <= 3:
+        return None
+    if len(sides) == 2 and _LETTER.fullmatch(sides[0]):
+        sides, signs = [r"-\infty", *sides], ["<", *signs]
+    elif len(sides) == 2:
+        sides, signs = [*sides, r"\infty"], [*signs, "<"]
+    if not _LETTER.fullmatch(sides[1]):
+        return None
+    return f"{'(' if signs[0] == '<' else '['}{sides[0]},{sides[2]}{')' if signs[1] == '<' else ']'}"
 
 
 def _brackets(latex: str) -> str:
@@ -180,6 +210,8 @@ def _same_relations(found: str, expected: str, symbolic: Symbolic) -> bool:
         return _same_value(found, expected, symbolic)
     if not signs[0] or not signs[1]:
         bare, named = (0, 1) if not signs[0] else (1, 0)
+        if signs[named] == ["="] and _LETTER.fullmatch(sides[named][1]) and not _NAME.fullmatch(sides[named][0]):
+            sides[named].reverse()
         names_answer = set(signs[named]) == {"="} and _names_answer(sides[named], symbolic)
         return names_answer and _same_value(sides[0][-1], sides[1][-1], symbolic) and len(sides[bare]) == 1
     if signs[0] == signs[1] == ["="]:

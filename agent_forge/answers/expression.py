@@ -125,8 +125,10 @@ class _Reader:
         """Whether the next token can be multiplied by standing there; two numbers side by side cannot."""
         token = self.next
         if _NUMBER.fullmatch(token):
-            if _NUMBER.fullmatch(self.tokens[self.place - 1]) or self.tokens[self.place - 1] == "}":
-                raise Unreadable("two numbers side by side")
+            last = self.tokens[self.place - 1]
+            if _NUMBER.fullmatch(last) or last == "}" or _is_name(last):
+                # `x2` may be a power or an index.
+                raise Unreadable("a number behind a number or a name")
             return True
         is_opening = token in ("(", "[", "{", r"\lfloor", r"\lceil")
         return is_opening or _is_name(token) or token in (r"\frac", r"\sqrt", r"\binom", r"\log")
@@ -192,6 +194,8 @@ class _Reader:
 
     def number(self) -> Value:
         token = self.take()
+        if len(token) > 1 and not token.strip("0"):
+            raise Unreadable("a part of a number with separators")
         if self.next == "_":
             raise Unreadable("a number in another base")
         whole = Fraction(token)

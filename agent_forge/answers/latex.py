@@ -9,7 +9,7 @@ r"""Mathematical answers as written, reduced to one plain LaTeX: what is left is
 import re
 from dataclasses import dataclass
 
-from agent_forge.answers.characters import plain
+from agent_forge.answers.characters import plain_answer
 from agent_forge.answers.text import normalise_text
 
 _COMMANDS = {
@@ -27,6 +27,7 @@ _COMMANDS = {
     "≥": "ge",
     "≠": "ne",
     "√": "sqrt",
+    "∅": "emptyset",
     "°": "degree",
     "α": "alpha",
     "β": "beta",
@@ -43,9 +44,17 @@ _TEXT = r"\\text\s?\{([^{}]*)\}"
 _REWRITES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"^\\text\s?\{\s*(?i:(?:the\s+)?(?:final\s+)?answer)\s*(?:is|:|=)?\s*:?\s*\}", ""),
+        (r"\\(?:textcolor|color)\s?\{\w{1,20}\}|\\underline(?=\s?\{)", ""),
+        (r"\{([^{}]{0,80})\\over(?![A-Za-z])([^{}]{0,80})\}", r"\\frac{\1}{\2}"),
+        (r"\\begin\{array\}\s?\{[lcr|\s]{0,60}\}", r"\\begin{matrix}"),
+        (r"\\end\{array\}", r"\\end{matrix}"),
+        (r"\\mathbb\s?(?:\{R\}|R(?![A-Za-z]))", r"(-\\infty,\\infty)"),
+        (r"\\varnothing(?![A-Za-z])|\\\{\s{0,3}\\\}", r"\\emptyset "),
+        (r"\\(?:bf|rm|it|bfseries)(?![A-Za-z])\s?(?!\s?\{)", ""),
         (r"\\(?:mbox|mathrm|textbf|mathbf|textit|textrm|rm|hbox|bf)\s?(?=\{)", r"\\text"),
         (
-            r"(?<![\d.])(\d{0,20})\.(\d{0,20})\\(?:overline|bar)\s?\{(\d{1,20})\}",
+            r"(?<![\d.])(\d{0,20})\.(\d{0,20})\\(?:overline|bar|dot)\s?\{(\d{1,20})\}",
             lambda match: _recurring(*match.groups()),
         ),
         (r"\\operatorname\s?\{([a-z]+)\}", r"\\\1 "),
@@ -55,10 +64,14 @@ _REWRITES = tuple(
         (r"\\leq(?:slant)?(?![A-Za-z])", r"\\le"),
         (r"\\geq(?:slant)?(?![A-Za-z])", r"\\ge"),
         (r"\\neq(?![A-Za-z])", r"\\ne"),
+        (r"\\lt(?![A-Za-z])", "<"),
+        (r"\\gt(?![A-Za-z])", ">"),
         (r"\\(?:l|r)brace(?![A-Za-z])", lambda match: r"\{" if "l" in match.group()[1] else r"\}"),
-        (r"(?<=\d)(?:,\\!|\{,\}|\\[,!])\s?(?=\d{3}(?!\d))", ""),
+        (r"(?<=\d)(?:,\\!|\{,\}|\\[,! ])\s?(?=\d{3}(?!\d))", ""),
         (r"(?<!\\)\\[,!;: ]|\\q?quad(?![A-Za-z])|~", " "),
         (r"\^\s?\{?\s?\\circ\s?\}?", r"\\degree "),
+        (r"\\degree\s*(?:\\text\s?\{\s*([CF])\s*\}|([CF]))$", r"\\text{degrees\1\2}"),
+        (r"(?<!\\);", ","),
         (r"(?<=[\w)}])\*\*(?=[\d({-])", "^"),
         (r"\\?\$|\*\*", ""),
         (r"(?<![\\A-Za-z])(sqrt|sinh?|cosh?|tanh?|cot|sec|csc|log|ln|exp|pi)(?![A-Za-z])", r"\\\1"),
@@ -69,10 +82,13 @@ _REWRITES = tuple(
     )
 )
 _GROUPED = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,])")
+_SPACED = re.compile(r"(?<![\d,.])\d{1,3}(?: \d{3})+(?![\d,.])")
 _TRAILING_TEXT = re.compile(rf"\s*{_TEXT}\s*(?:\^\s?\{{?(\d)\}}?)?$")
 _TRAILING_WORDS = re.compile(
     r"(?<=[\d})i])\s+(?!(?:mod|and|or)\b)([A-Za-z]{2,20}(?:[ /][A-Za-z]{1,20}){0,3})\s?(?:\^\s?\{?(\d)\}?)?$"
 )
+_IN_BRACKETS = re.compile(r"^[(\[]\s*\\begin\{matrix\}(.*)\\end\{matrix\}\s*[)\]]$", re.DOTALL)
+_IN_BRACES = re.compile(r"^\{([^{}\\]*)\}$")
 _DEGREE = re.compile(r"\s*(?:\\degree|degrees?)\s*$")
 _LETTER = re.compile(r"[^\W\d_]")
 _ARTICLE = re.compile(r"^(?:an?|the) (?=\w)", re.I)
@@ -109,17 +125,19 @@ def read_math(latex: str) -> MathAnswer:
         body = body.rstrip("%\\ ")
     body, unit = _without_unit(body)
     if not re.search(r"[(\[{]", body.replace(r"\frac{", "")):
+        body = _SPACED.sub(lambda match: match.group().replace(" ", ""), body)
         body = _GROUPED.sub(lambda match: match.group().replace(",", ""), body)
     return MathAnswer(body, unit, percent)
 
 
 def tidy(latex: str) -> str:
     """Return the answer's LaTeX with one spelling for what can be spelt in many ways."""
-    text = plain(latex).translate(_UNICODE)
+    text = plain_answer(latex).translate(_UNICODE)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = re.sub(r"\\text\s?\{\s*\}", "", text)
-    return text.strip().rstrip(".,;: ").strip()
+    text = _IN_BRACKETS.sub(r"\\begin{pmatrix}\1\\end{pmatrix}", _IN_BRACES.sub(r"\1", text.strip()))
+    return text.rstrip(".,;: ").strip()
 
 
 def same_unit(first: str, second: str) -> bool:

@@ -14,17 +14,20 @@ marks are returned.
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Style = Literal["hash", "box", "tag", "cue"]
 
 LONGEST = 1000
 MOST = 64
+# So far before a cue, words may say that it is none.
+NEAR = 80
 
-_HASH = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n#]*)")
+# The answer may stand on the next line; hash marks after it close it.
+_HASH = re.compile(r"(?<!#)####(?!#)[ \t]*(?:\n(?=[ \t]*[^\s#])[ \t]*)?([^\n#]*)(?:#+[ \t]*$)?", re.MULTILINE)
 _BRACE = re.compile(r"\\(?:f?boxed|fbox)\s{0,3}\{|\\[{}]|[{}]")
-_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+_TAG = re.compile(r"<(/?)answer\s{0,3}>", re.IGNORECASE)
 # `(?=n't)` keeps the negation in the content: "the answer isn't 5" must not read as 5.
 # `2 points/answer = 48` and `the next answer was 12` are steps on the way.
 _CUE = re.compile(
@@ -34,18 +37,29 @@ _CUE = re.compile(
     r"(?:[:=]|\b(?:is|are|was|equals|(?:should|would|will|must|has\s+to)\s+be)(?=n't|\b))",
     re.IGNORECASE,
 )
-# What leaves open whether the answer is what follows: `if the answer is 5, then ...`.
+_ARTICLE = r"(?:\s+(?:the|your|my|our|its|an?))?(?:\s+(?:final|correct|right|real))?\s+$"
+# What leaves open whether the answer follows, or denies it: `if the answer is 5`, `I don't think the answer is 5`.
 _SUPPOSED = re.compile(
-    r"\b(?:if|whether|suppose|assume|assuming|unless)(?:\s+that)?(?:\s+(?:the|your|my|our|its))?"
-    r"(?:\s+(?:final|correct|right|real))?\s+$",
+    r"\b(?:if|whether|suppos(?:e|ing)|assum(?:e|ing)|unless|doubt|false|untrue|wrong|incorrect|impossible|unlikely"
+    rf"|perhaps|maybe|possibly)(?:\s+that)?{_ARTICLE}"
+    r"|(?:\b(?:not|never|nobody|no\s+one|cannot|hardly)|n't)"
+    rf"(?:\s+(?!(?:so|thus|hence|therefore|then|and|but|because)\b)\w+){{0,3}}{_ARTICLE}",
     re.IGNORECASE,
 )
+_DENIED = re.compile(
+    r"(?:\b(?:not|never|neither|nor|cannot)|n't|\b(?:rather|other|less|more|greater|fewer)\s+than|\binstead\s+of|\b(?:anything|everything)\s+but)"
+    r"(?:\s+(?:be|been|equal|to|simply|just|exactly|the|an?|answer|is))*[\s$(*\[\\:]*$",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"[\s$)*\\\]]*(?:\?|(?:is|was|are)(?:n't|\s+(?:not|wrong|incorrect|false|impossible|too))\b)", re.I)
 _FILLER = re.compile(
     r"(?:[\s:*_`]|\b(?:therefore|thus|then|so|indeed|simply|just|exactly|precisely|equal\s+to|given\s+by)\b,?(?=\s+\S))*",
     re.IGNORECASE,
 )
 # Prose takes back what it said with one of these.
 CORRECTION = re.compile(r"\b(?:wait|actually|correction|scratch that|mistaken?|oops|sorry|recheck|instead)\b", re.I)
+# A denial that another answer follows: `The answer is 5. No, it is 6.`
+NO = re.compile(r"\bno\b[,.!:]", re.I)
 # After `!` only a new sentence ends the old one: `5! = 120` goes on.
 _SENTENCE_END = re.compile(r"[.?](?=\s|$|[\"'*)])|!(?=\s*(?:$|[A-Z]))|\n")
 
@@ -67,7 +81,10 @@ class Mark:
 
 def find_marks(text: str) -> list[Mark]:
     """Return the last marks of the text in the order of their positions."""
-    formal = sorted([*_hashes(text), *_boxes(text), *_tags(text)], key=lambda mark: mark.start)[-MOST:]
+    boxes = _boxes(text)
+    tags = [mark for mark in _tags(text) if not _is_around_a_box(mark)]
+    formal = sorted([*_hashes(text), *boxes, *tags], key=lambda mark: mark.start)[-MOST:]
+    formal = [_unless_denied(text, mark) for mark in formal]
     return sorted([*formal, *_cues(text, formal)[-MOST:]], key=lambda mark: mark.start)
 
 
@@ -107,6 +124,23 @@ def _boxes(text: str) -> list[Mark]:
     return marks
 
 
+def _unless_denied(text: str, mark: Mark) -> Mark:
+    r"""Return a mark without its content when the words around it deny it or ask, as in `it is not \boxed{5}`."""
+    return replace(mark, content="") if mark.style != "hash" and is_denied(text, mark.start, mark.end) else mark
+
+
+def is_denied(text: str, start: int, end: int) -> bool:
+    """Whether the words right before or after `text[start:end]` deny it or ask for it."""
+    return bool(_DENIED.search(text[max(0, start - NEAR) : start]) or _ASKED.match(text[end : end + 40]))
+
+
+def _is_around_a_box(tag: Mark) -> bool:
+    """Whether a tag holds nothing but one box, which then is the answer."""
+    bare = tag.content.strip(" \n\t$*")
+    boxes = _boxes(bare) if bare.startswith(("\\boxed", "\\fbox")) else []
+    return len(boxes) == 1 and (boxes[0].start, boxes[0].end) == (0, len(bare))
+
+
 def _tags(text: str) -> list[Mark]:
     marks: list[Mark] = []
     opened: re.Match[str] | None = None
@@ -129,6 +163,9 @@ def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
     starts = [mark.start for mark in formal]
     marks = []
     for cue in _CUE.finditer(text):
+        around = bisect_left(starts, cue.start()) - 1
+        if around >= 0 and formal[around].style == "box" and cue.start() < formal[around].end:
+            continue
         filler = _FILLER.match(text, cue.end())
         start = filler.end() if filler else cue.end()
         sentence_end = _SENTENCE_END.search(text, start, start + LONGEST)
@@ -137,7 +174,7 @@ def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
         cut = following < len(starts) and starts[following] < end
         content = text[start : starts[following] if cut else end].strip()
         asks = sentence_end is not None and sentence_end.group() == "?"
-        if asks or _SUPPOSED.search(text, max(0, cue.start() - 40), cue.start()):
+        if asks or _SUPPOSED.search(text[max(0, cue.start() - NEAR) : cue.start()]):
             content = ""
         if content.strip("$([\\*") or not cut:
             marks.append(Mark("cue", cue.start(), end, content))

@@ -12,7 +12,7 @@ from itertools import pairwise
 from agent_forge.answers.commitment import Problem
 from agent_forge.answers.equality import same_answer
 from agent_forge.answers.latex import read_math, tidy
-from agent_forge.answers.marks import find_marks
+from agent_forge.answers.marks import CORRECTION, NO, find_marks, is_denied
 from agent_forge.answers.number import last_number
 from agent_forge.answers.quantity import clean
 from agent_forge.answers.repeats import without_question
@@ -27,8 +27,10 @@ MOST_SYMBOLIC = 4
 _DELIMITER = re.compile(r"\\[()\[\]]|\$\$|(?<!\\)\$")
 _CONNECTION = re.compile(r"\s*(?:,|;|,?\s*\b(?:and|or)\b)?\s*")
 _NEGATED = re.compile(r"\s*(?:n't|not|never|neither)\b", re.I)
+_LEAD = re.compile(r"^(?:so|thus|hence|therefore|then|finally)\b[,:]?\s+", re.I)
 _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(", re.I)
 _PROSE = re.compile(r"\b(?:[A-Za-z]{2,40}[ ,]{1,4}){2}[A-Za-z]{2}")
+_ALIGNED = re.compile(r"\\begin\{((?:align|aligned|gather|gathered|equation)\*?)\}(.*)\\end\{\1\}", re.DOTALL)
 _FORMULA = re.compile(r"[\d\\]")
 _OPERATION = re.compile(r"(?<=.)[-+*/^!]|\\(?:frac|cdot|times|sqrt|sin|cos|tan|log|ln|sum|prod|int|binom|lfloor|lceil)")
 
@@ -41,13 +43,16 @@ def grade_mathematics(completion: str, reference: str, prompt: str = "") -> Grad
         reference: the answer in LaTeX.
         prompt: the question, so that repeating its expression is not taken for answering it.
     """
-    candidates = find_answers(without_question(completion, prompt))
+    said = without_question(completion, prompt)
+    candidates = find_answers(said)
     if not candidates or not candidates[-1]:
         return Grade(extracted=None, correct=False, reason="no answer")
     found = candidates[-1]
     if max(map(len, candidates)) > LONGEST:
         return Grade(extracted=None, correct=False, reason="too long for an answer")
     equal = _Equality()
+    if any(not equal(other, found) for other in _corrections(said)):
+        return Grade(extracted=found, correct=False, reason="taken back: another answer follows")
     if not all(equal(other, found) for other in dict.fromkeys(candidates) if other != found):
         return Grade(extracted=found, correct=False, reason="contradicts itself: several different answers")
     if _is_copied(found, reference, prompt):
@@ -69,6 +74,15 @@ def find_answers(text: str) -> list[str]:
         if not chosen or _FORMULA.search(said):
             chosen.append(said)
     return chosen
+
+
+def _corrections(text: str) -> list[str]:
+    """Return the last formula behind the last mark if words there take back what it says."""
+    marks = find_marks(text)
+    rest = text[marks[-1].end :] if marks else ""
+    correction = CORRECTION.search(rest) or NO.search(rest)
+    formulas = _formulas(rest[correction.end() :]) if correction else []
+    return [formula for _, _, formula in formulas[-1:]]
 
 
 class _Equality:
@@ -109,6 +123,8 @@ def _last_formula(text: str) -> list[str]:
         return []
     spans = _formulas(text)
     if spans:
+        if is_denied(text, spans[-1][0], spans[-1][1]):
+            return []
         first = len(spans) - 1
         while first and _CONNECTION.fullmatch(text, spans[first - 1][1], spans[first][0]):
             first -= 1
@@ -117,7 +133,7 @@ def _last_formula(text: str) -> list[str]:
     if not lines:
         return []
     if not _PROSE.search(lines[-1]):
-        return [lines[-1].strip(" *`$")]
+        return [_LEAD.sub("", lines[-1].strip(" *`$"))]
     number = last_number(clean(text))
     return [] if isinstance(number, Problem) else [str(number)]
 
@@ -129,12 +145,21 @@ def _formulas(text: str) -> list[tuple[int, int, str]]:
     opened: re.Match[str] | None = None
     for delimiter in _DELIMITER.finditer(text):
         if opened is not None and delimiter.group() == closing[opened.group()]:
-            content = text[opened.end() : min(delimiter.start(), opened.end() + LONGEST + 1)].strip()
+            content = _aligned(text[opened.end() : min(delimiter.start(), opened.end() + LONGEST + 1)].strip())
             found.append((opened.start(), delimiter.end(), content))
             opened = None
         elif delimiter.group() in closing:
             opened = delimiter
     return found
+
+
+def _aligned(formula: str) -> str:
+    r"""Return what an `align` environment comes to: its last row, from the equals sign on if that begins the row."""
+    environment = _ALIGNED.fullmatch(formula)
+    if environment is None:
+        return formula
+    rows = environment.group(2).strip().removesuffix(r"\\").split(r"\\")
+    return rows[-1].replace("&", "").strip().removeprefix("=").strip()
 
 
 def _is_copied(found: str, reference: str, prompt: str) -> bool:

@@ -13,15 +13,18 @@ Whatever leaves it open is wrong, and the grade's reason says so:
 import re
 from collections.abc import Sequence
 
-from agent_forge.answers.commitment import Problem, read_answer, stands_alone
+from agent_forge.answers.commitment import EXPRESSION, Problem, read_answer, stands_alone
 from agent_forge.answers.marks import CORRECTION, Mark, find_marks, sentence_start
 from agent_forge.answers.quantity import Quantity, clean, quantities
 from agent_forge.answers.repeats import without_question
 from agent_forge.records import Grade
 
 _HEADING = re.compile(r"\W*(?:(?:step|part|case|option|question|problem)\s?\d|\d+[.)]\s+\S)", re.I)
-_LABEL = re.compile(r"(?:\b(?:step|part|case|option|question|problem)|#)\s?$", re.I)
+_LABEL = re.compile(r"(?:\b(?:step|part|case|option|question|problem)|(?<!#)#)\s?$", re.I)
 _ENUMERATOR = re.compile(r"[.)]\s+\S")
+_FACTORIAL = re.compile(r"[\d)}]\s?!")
+# What puts another number beside an answer: `It could also be 13`.
+_HEDGE = re.compile(r"\b(?:could|might|may|possibl[ey]|perhaps|maybe|alternatively|or|either|otherwise|unless)\b", re.I)
 _CONCLUSION = re.compile(r"\b(?:so|therefore|thus|hence|final|finally|result|total)\b", re.I)
 _WRONG = re.compile(r"\b(?:no|wrong|incorrect|mistaken?)\b", re.I)
 _THAT_IS_WRONG = re.compile(
@@ -76,7 +79,11 @@ def last_number(text: str) -> Quantity | Problem:
 def _read_mark(mark: Mark) -> Quantity | Problem | None:
     if mark.style == "hash" and _HEADING.match(mark.content):
         return None
+    if mark.formal and mark.content.rstrip(" .*_)$").endswith("?"):
+        return Problem("asks, does not answer")
     answer = read_answer(mark.content)
+    if mark.style == "box" and _FACTORIAL.search(mark.content):
+        return EXPRESSION
     if answer is None and mark.style in ("box", "tag"):
         return Problem("no number in the marked answer")
     return answer
@@ -116,6 +123,6 @@ def _unless_taken_back(rest: str, answer: Quantity) -> Quantity | Problem:
         return answer
     tail = rest[sentence_start(rest, last.start) :]
     is_bare = len(re.findall(r"[^\W\d]+", tail)) <= 1
-    if corrected or is_bare or _CONCLUSION.search(rest):
+    if corrected or is_bare or _HEDGE.search(tail) or _CONCLUSION.search(rest):
         return Problem(f"taken back: {answer}, then {last}")
     return answer

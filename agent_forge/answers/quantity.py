@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from agent_forge.answers.characters import plain
+from agent_forge.answers.characters import plain_answer
 
 # Longer digit strings and exponents are no answer, and exact arithmetic on them takes time.
 LONGEST_DIGITS = 300
@@ -21,6 +21,7 @@ _LATEX = tuple(
     for pattern, replacement in (
         (r"\\(?:text|mathrm|mbox|textbf|mathbf|textit|operatorname)\s?\{([^{}]*)\}", r" \1 "),
         (r"(?<=\d)(?:\\[,;:! ]|\{,\}|,\\!)\s?(?=\d{3}(?!\d))", ","),
+        (r"~~[^~\n]{1,200}~~", " "),
         (r"\\\\", "\n"),
         (r"\\[,;:! ]|\\q?quad\b|~", " "),
         (r"\\(?:left|right|displaystyle)(?![A-Za-z])", ""),
@@ -33,8 +34,11 @@ _LATEX = tuple(
         (r"\^\s?\{?\\circ\}?|°", " degrees "),
         (r"(?<=\d)\s?\*\*\s?(?=[-+]?\d)", "^"),
         (r"\\[%]", "%"),
+        (r"(?<!\w)_([\d.,]{1,20})_(?!\w)", r" \1 "),
+        (r"-(?=\*\*\d)\*\*", "-"),
+        (r"(?<![\w)}\]])-\((\d[\d.,]{0,20})\)", r"-\1"),
         (r"-\s?\\?[$€£¥₹₽₩₪]\s?(?=[\d.])", "-"),
-        (r"\\?[$€£¥₹₽₩₪]", " "),
+        (r"\\?[$€£¥₹₽₩₪]|\bRs\.?(?=\s?\d)", " "),
         (r"\*\*|__|`|\\[()\[\]]", " "),
         (r"(?<=\d) and (?:a|one)[ -]half\b", " 1/2"),
         (r"(?<=\d) and (?:a|one)[ -](?:quarter|fourth)\b", " 1/4"),
@@ -51,7 +55,7 @@ _TOKEN = re.compile(
     rf"""
     (?P<negative>\b(?:minus|negative)\s{{1,3}})?
     (?P<sign>(?<![\w)\]}}.%])[-+])?
-    (?<![\w\\^{{#√.])
+    (?<![\w\\^#√.\u0300-\u036f])(?<![\w\\^}})\]]{{)
     (?:(?P<whole>\d+)[ ]+(?=\d+\s?/\s?\d))?
     (?P<number>{_RUN})
     (?:\s?/\s?(?P<below>{_RUN}))?
@@ -109,7 +113,7 @@ class Quantity:
 
 def clean(text: str) -> str:
     """Return the text with LaTeX and currency around numbers reduced to plain characters."""
-    text = plain(text)
+    text = plain_answer(text)
     for pattern, replacement in _LATEX:
         text = pattern.sub(replacement, text)
     return text

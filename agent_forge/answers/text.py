@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from agent_forge.answers.characters import plain
-from agent_forge.answers.marks import find_marks
+from agent_forge.answers.marks import CORRECTION, NO, find_marks
 from agent_forge.answers.repeats import without_question
 from agent_forge.records import Grade
 
@@ -19,7 +19,7 @@ _EDGES = " \t\n.,;:!?\"'`*_()[]{}$“”«»"
 # What may stand around signs that are themselves the answer.
 _SIGN_EDGES = ".,;:!?\"'`*_“”"
 _WORD = re.compile(r"\w")
-_MARKUP = re.compile(r"\*\*|__|`|\\text\s?\{([^{}]*)\}")
+_MARKUP = re.compile(r"\*\*|__|`|\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it))\s?\{([^{}]*)\}")
 
 
 def grade_text(completion: str, reference: str, prompt: str = "") -> Grade:
@@ -34,7 +34,14 @@ def grade_text(completion: str, reference: str, prompt: str = "") -> Grade:
     expected = normal(reference)
     if not expected:
         return Grade(extracted=None, correct=False, reason="the reference is empty")
-    answers = marked_answers(without_question(completion, prompt))
+    said = (
+        completion
+        if _is_passage(completion, prompt) and normal(completion) == expected
+        else without_question(completion, prompt)
+    )
+    answers = marked_answers(said)
+    if takes_back(said) and expected not in normal(said[find_marks(said)[-1].end :]):
+        return Grade(extracted=None, correct=False, reason="taken back: another answer follows")
     if any(answer.rstrip(" \n\"'*_`)").endswith("?") for answer in answers) and not reference.rstrip().endswith("?"):
         return Grade(extracted=None, correct=False, reason="a question, not an answer")
     found = {normal(answer) for answer in answers}
@@ -47,6 +54,18 @@ def grade_text(completion: str, reference: str, prompt: str = "") -> Grade:
     return Grade(
         extracted=answer[:200], correct=correct, reason="equal" if correct else f"expected {reference.strip()[:200]}"
     )
+
+
+def takes_back(text: str) -> bool:
+    """Whether words behind the last mark take back what it says."""
+    marks = find_marks(text)
+    rest = text[marks[-1].end :] if marks else ""
+    return bool(CORRECTION.search(rest) or NO.search(rest))
+
+
+def _is_passage(completion: str, prompt: str) -> bool:
+    """Whether a completion quotes words from within the question, which may be the answer, and not its beginning."""
+    return not " ".join(prompt.split()).casefold().startswith(" ".join(completion.split()).casefold())
 
 
 def marked_answers(completion: str) -> list[str]:

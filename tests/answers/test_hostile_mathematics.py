@@ -1,0 +1,89 @@
+"""Mathematical answers in odd but certain forms, and others that only look like the reference."""
+
+import pytest
+
+from agent_forge.answers import grade
+
+SAME = r"""
+\frac12 ; {1 \over 2} ; {1}/{2} ; \frac 1 2
+\emptyset ; \varnothing ; \{\} ; ∅
+x<5 ; (-\infty,5) ; 5 > x ; x \lt 5
+x \ge 2 ; [2,\infty) ; 2 \le x
+1<x\le 5 ; (1,5] ; 5 \ge x > 1
+(-\infty,2)\cup(3,\infty) ; x<2 \text{ or } x>3 ; x < 2 or x > 3 ; x > 3, x < 2
+5 ; 5 = x ; \text{Answer: }5 ; \text{The answer is }5 ; {\bf 5} ; \bf 5 ; \textcolor{red}{5} ; \underline{5}
+5^\circ\text{C} ; 5°C ; 5^{\circ} ; 5
+1000 ; 1 000 ; 1\ 000 ; 1\,000
+3,4 ; 3;4 ; {3,4} ; x=3, x=4
+\pm 3 ; \mp 3 ; -3, 3
+\begin{pmatrix}1&2\\3&4\end{pmatrix} ; \left(\begin{array}{cc}1&2\\3&4\end{array}\right)
+\mathbb{R} ; (-\infty, \infty)
+0.\overline{3} ; 0.\dot{3} ; \frac13
+x_1 ; x₁
+52₈ ; 52_8
+x=3, y=4 ; y=4, x=3 ; 3,4
+"""
+DIFFERENT = r"""
+2x ; x2
+52₈ ; 528
+(1,000) ; (1,0)
+x<5 ; (-\infty,5]
+x<5 ; (5,\infty)
+x<5 ; (-\infty,5)\cup(6,\infty)
+(1,5) ; x>1, x<5
+x=3, y=4 ; x=4, y=3
+x=3, y=4 ; 4,3
+5^\circ\text{C} ; 5^\circ\text{F}
+\emptyset ; 0
+\emptyset ; \{0\}
+{1 \over 2} ; {2 \over 1}
+5 ; \cancel{5}
+5 ; \overline{5}
+\begin{matrix}1&2\end{matrix} ; (1,2)
+1 000 ; 1,0
+"""
+REFUSED = r"""
+The answer is not \boxed{5}.
+It is not \boxed{5}
+It cannot be \boxed{5}.
+\boxed{5}?
+\boxed{5} is wrong.
+\boxed{5}. Wait, it is $6$.
+\boxed{5}. No, $6$.
+The answer is $5$. Sorry, I meant $6$.
+It is not $5$.
+$5$ is wrong.
+$6$, not $5$
+less than $5$
+The answer can't be $5$.
+The answer cannot be $5$.
+I don't think the answer is $5$.
+The wrong answer is $5$.
+""".strip().splitlines()
+
+
+def groups(table: str) -> list[list[str]]:
+    return [line.split(" ; ") for line in table.strip().splitlines()]
+
+
+@pytest.mark.parametrize("forms", groups(SAME), ids=lambda forms: forms[0])
+def test_certain_forms_are_accepted(forms: list[str]) -> None:
+    for written in forms[1:]:
+        assert grade("math", rf"\boxed{{{written}}}", forms[0]).correct, written
+        assert grade("math", rf"\boxed{{{forms[0]}}}", written).correct, written
+
+
+@pytest.mark.parametrize("forms", groups(DIFFERENT), ids=" / ".join)
+def test_lookalikes_are_refused(forms: list[str]) -> None:
+    for said, reference in (forms, forms[::-1]):
+        assert not grade("math", rf"\boxed{{{said}}}", reference).correct
+
+
+@pytest.mark.parametrize("completion", REFUSED)
+def test_what_is_denied_or_taken_back_is_refused(completion: str) -> None:
+    assert not grade("math", completion, "5").correct
+
+
+def test_the_last_row_of_an_alignment_counts() -> None:
+    text = r"\[\begin{align*} x &= 2+3 \\ &= 5 \end{align*}\]"
+    assert grade("math", text, "5").correct and not grade("math", text, "2+3+1").correct
