@@ -11,6 +11,7 @@ from pydantic import Field
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.records import Cost, Record
+from agent_forge.storage.lease import Held
 
 # What artifacts are called in a run directory; those not named here are directories called by their own name.
 ARTIFACT_FILES = {
@@ -75,6 +76,7 @@ class StageContext:
         scratch: directory that survives a kill of this very stage with these very inputs.
         models: models already loaded, by path and purpose; only one machine's run keeps it between stages.
         warnings: see `warn`.
+        held: the lease on this bake at its publication root, when the run holds one.
     """
 
     config: QuietSTaRConfig
@@ -85,6 +87,7 @@ class StageContext:
     progress: Progress = field(default_factory=Silent)
     models: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    held: Held | None = None
 
     def warn(self, text: str) -> None:
         """Say that something did not go as configured: once now, and in the run's report."""
