@@ -78,7 +78,7 @@ def test_publishing_again_changes_nothing(bucket, model, sample):
 
 
 def test_many_publishers_make_one_manifest(bucket, model, sample):
-    client, uri = bucket
+    _, uri = bucket
     manifests = [manifest_of(model, sample, created_at=f"2026-01-01T00:00:{n:02}Z") for n in range(12)]
     with ThreadPoolExecutor(len(manifests)) as pool:
         places = list(pool.map(lambda manifest: S3Publication(uri, 5).publish(model, manifest), manifests))
