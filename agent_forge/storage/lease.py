@@ -134,6 +134,7 @@ def _acquire(
                 if not settled():
                     return held
                 held.release()
+                return None
         elif found[0].holder != told:
             told = found[0].holder
             waiting(found[0].who)
