@@ -38,6 +38,9 @@ def _root(
 def bake_quietstar(
     model: Annotated[str | None, typer.Option(help="Champion: directory, .gguf file or hub name.")] = None,
     out: Annotated[str | None, typer.Option(help="Run directory.")] = None,
+    publish_to: Annotated[
+        str | None, typer.Option(help="Publish to this directory or s3://bucket/prefix, which runs may share.")
+    ] = None,
     eval_dataset: Annotated[
         str | None, typer.Option(help="arithmetic, gsm8k, math, code, reasoning or FILE.jsonl; several by commas.")
     ] = None,
@@ -62,6 +65,7 @@ def bake_quietstar(
     named = {
         "model_path": model,
         "output_path": out,
+        "publish_to": publish_to,
         "eval_dataset": eval_dataset,
         "eval_samples": eval_samples,
         "also_exclude": [str(path) for path in also_exclude] if also_exclude else None,

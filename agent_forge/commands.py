@@ -1,4 +1,4 @@
-"""Commands that answer one question and make no run: calibrate, plan, grade, overlap, report."""
+"""Commands that answer one question and make no run: calibrate, plan, grade, overlap, report, gc."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    for command in (calibrate, plan, grade, overlap, report):
+    for command in (calibrate, plan, grade, overlap, report, gc):
         app.command()(command)
 
 
@@ -173,3 +173,20 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Run directory.")]) -> N
     from agent_forge.run_report import write_report
 
     typer.echo(f"report  {write_report(run_dir)}")
+
+
+def gc(
+    root: Annotated[str, typer.Argument(help="Publication root: a directory or s3://bucket/prefix.")],
+    delete: Annotated[bool, typer.Option("--delete", help="Remove what is listed.")] = False,
+    older_than: Annotated[float, typer.Option(min=1, help="Hours since it was last written.")] = 24,
+) -> None:
+    """List, or remove, what interrupted publications left behind; never anything of a published model."""
+    from agent_forge.storage.leftovers import find_leftovers, remove
+
+    found = find_leftovers(root, older_than)
+    for left in found:
+        typer.echo(f"{left.kind:<12} {left.hours:>8.1f} h {left.size:>15,} bytes  {left.place}")
+    if delete:
+        remove(root, found)
+    what = "removed" if delete else "left over; --delete removes them"
+    typer.echo(f"{len(found)} things, {sum(left.size for left in found):,} bytes, {what}")

@@ -79,7 +79,16 @@ class QuietSTaRConfig(BaseModel):
     model_path: str = _field(
         ..., "model", "resolve-champion", description="Champion: a directory, a .gguf file or a hub name.", min_length=1
     )
-    output_path: str = _field(..., "publish", description="Run directory; the model is published in it.", min_length=1)
+    output_path: str = _field(
+        ..., "publish", description="Run directory; the model is published in it, or to publish_to.", min_length=1
+    )
+    publish_to: str | None = _field(
+        None,
+        "publish",
+        description="Where to publish instead: a directory or s3://bucket/prefix that runs share; each bake is made "
+        "once there.",
+        min_length=1,
+    )
     device: str = _field("auto", "model", description="auto, cpu, cuda or cuda:N.", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = _field(
         "auto",

@@ -8,6 +8,7 @@
     │   ├── ResultsError       2   result rows given to the gate or the grader
     │   └── OutputError        2   a place that cannot be written to
     ├── StoreError             1   an object store does not answer, or not with what it should
+    │   └── LeaseLost          1   another process took over a bake
     ├── SandboxError           1   a sandbox did not come up
     ├── CheckFailed            1   a check ran and the answer is no
     └── Interrupted          130   stopped by the user or the scheduler, resumable
@@ -50,6 +51,10 @@ class OutputError(InputError):
 
 class StoreError(ForgeError):
     """An object store does not answer, or not with what it should; trying again may help."""
+
+
+class LeaseLost(StoreError):  # noqa: N818 - an outcome, not a fault
+    """Another process took over a bake; what it makes of it will be at the publication root."""
 
 
 class SandboxError(ForgeError):

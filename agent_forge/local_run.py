@@ -15,6 +15,7 @@ from agent_forge.records import ChampionRecord, Receipt, RunRecord, read_record
 from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import ARTIFACT_FILES, Progress, StageContext, StageOutcome
 from agent_forge.stages.registry import find_stage
+from agent_forge.storage.lease import Held
 
 Inputs = Mapping[str, Sequence["Artifact"]]
 _KINDS: dict[int, type[ForgeError]] = {kind.exit_code: kind for kind in (CheckFailed, InputError, Interrupted)}
@@ -50,6 +51,7 @@ class LocalRun:
     directory: RunDirectory
     champion: ChampionRecord
     progress: Progress
+    held: Held | None = None
     finished: dict[str, Finished] = field(default_factory=dict)
     _models: dict[str, Any] = field(default_factory=dict)
 
@@ -62,6 +64,7 @@ class LocalRun:
         instance: str = "",
         sources: Mapping[str, str] | None = None,
         fresh_process: bool = False,
+        again: bool = False,
     ) -> Finished:
         """Run a stage unless its receipt says that it is done.
 
@@ -72,13 +75,17 @@ class LocalRun:
             instance: tells apart the tasks of a fan-out.
             sources: digests of what it reads from outside of the run.
             fresh_process: run it in a process of its own, by the contract of its container.
+            again: run it even if it is done: what it did outside of the run directory is not there.
+
+        Raises:
+            LeaseLost: when another process took over this bake.
         """
         place = f"{name}/{instance}" if instance else name
         given = inputs or {}
         digests = {f"{key}/{n}": item.digest for key, items in given.items() for n, item in enumerate(items)}
         digests |= sources or {}
         key = self.directory.key(name, self.config, digests, parameters or {})
-        receipt = self.directory.receipt(place, key)
+        receipt = None if again else self.directory.receipt(place, key)
         if receipt is None:
             receipt = self._run(place, name, key, given, parameters or {}, digests, fresh_process)
         else:
@@ -103,6 +110,8 @@ class LocalRun:
         digests: Mapping[str, str],
         fresh_process: bool,
     ) -> Receipt:
+        if self.held is not None:
+            self.held.check_heard()
         self.directory.log("began", place)
         self.progress.stage(place, "began")
         working = self.directory.begin(place, key)
@@ -115,6 +124,7 @@ class LocalRun:
             scratch=working / "scratch",
             progress=self.progress,
             models=self._models,
+            held=self.held,
         )
         outcome = run_in_fresh_process(name, context, working) if fresh_process else find_stage(name).carry_out(context)
         receipt = self.directory.finish(place, key, digests, outcome)

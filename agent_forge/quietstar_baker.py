@@ -6,31 +6,30 @@ results = await QuietSTaRBaker(config).run_baking_pipeline()
 
 import asyncio
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent_forge.config import QuietSTaRConfig
-from agent_forge.errors import OutputError
+from agent_forge.errors import LeaseLost, OutputError, StoreError
 from agent_forge.local_run import LocalRun
 from agent_forge.models.device import resolve_device
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import (
     ChampionRecord,
     GateReport,
-    Manifest,
     RunResults,
     SplitReport,
     VerificationReport,
     read_record,
 )
 from agent_forge.run_directory import RunDirectory
-from agent_forge.run_report import REPORT, RESULTS, write_report
+from agent_forge.run_report import REPORT, RESULTS, TAKEN_MANIFEST, TAKEN_VERDICT, write_report
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, check_champion
 from agent_forge.storage.files import path_digest, write_atomic
-from agent_forge.storage.publication import directory_of
+from agent_forge.storage.lease import Held, leased
+from agent_forge.storage.publication import Publication, directory_of, publication
 
 __all__ = ["QuietSTaRBaker", "QuietSTaRConfig"]
 
@@ -65,7 +64,7 @@ class QuietSTaRBaker:
         with self._directory.locked():
             if self._directory.begun and not self._resume:
                 raise OutputError(f"{self._directory.root} holds a run already; add --resume, or choose another --out")
-            results = self._stages(champion, questions)
+            results = self._once(champion, questions)
             write_atomic(self._directory.root / RESULTS, results.model_dump_json(indent=2) + "\n")
             write_report(self._directory.root)
             self._directory.tidy()
@@ -81,17 +80,58 @@ class QuietSTaRBaker:
         questions = draw_questions(config).report
         return champion_record(config, path, path_digest(path), questions), questions
 
-    def _stages(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
+    def _once(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
+        """Do the work unless it is done, or is being done by another process, at the place to publish to."""
+        root = publication(self._config.publish_to or self._config.output_path)
+        assert root is not None, "a run on this machine has a place to publish to"
+        if self._config.publish_to is None:
+            if champion.already_published and not self._directory.final("significance-gate").exists():
+                return self._take(champion, root)
+            return self._stages(champion, questions, None)
+        while True:
+            try:
+                with leased(root.lease(champion.bake_id), self._settled(root, champion), waiting=self._wait) as held:
+                    if held is not None or self._directory.ended(champion.bake_id):
+                        return self._stages(champion, questions, held)
+                    return self._take(champion, root)
+            except LeaseLost as lost:
+                self._progress.note(f"{lost}; waiting for it")
+
+    def _settled(self, root: Publication, champion: ChampionRecord) -> Callable[[], bool]:
+        def settled() -> bool:
+            return bool(root.published(champion.bake_id) or root.verdict(champion.bake_id))
+
+        return settled
+
+    def _wait(self, holder: str) -> None:
+        self._progress.note(f"waiting: {holder or 'another process'} makes this very bake")
+
+    def _take(self, champion: ChampionRecord, root: Publication) -> RunResults:
+        """End with what another run of the same bake left at the place to publish to."""
+        place = root.published(champion.bake_id)
+        champion = champion.model_copy(update={"already_published": place})
+        LocalRun(self._config, self._directory, champion, self._progress).stage(
+            "resolve-champion", sources={"champion": champion.digest}
+        )
+        found = root.manifest(champion.bake_id) if place else root.verdict(champion.bake_id)
+        if found is None:
+            raise StoreError(f"the verdict on {champion.bake_id} was removed a moment ago; run again")
+        kept = TAKEN_MANIFEST if place else TAKEN_VERDICT
+        write_atomic(self._directory.root / kept, found.model_dump_json(indent=2) + "\n")
+        self._progress.note(f"done by another run: {place or found.gate.verdict}")
+        if place:
+            root.settle(champion.bake_id)
+        return self._results(champion, found.gate, found.verification, place)
+
+    def _stages(self, champion: ChampionRecord, questions: SplitReport, held: Held | None) -> RunResults:
         digests = questions.inputs()
-        run = LocalRun(self._config, self._directory, champion, self._progress)
+        run = LocalRun(self._config, self._directory, champion, self._progress, held)
+        # What was published elsewhere may have been removed since, or the place may be another one now.
+        gone = held is not None
         bake_id = {"bake_id": champion.bake_id}
         # Another number of shards cuts the same work into other pieces.
         cut = {"shards": str(self._config.shards)}
         resolved = run.stage("resolve-champion", sources={"champion": champion.digest})
-        if champion.already_published and not self._directory.final("significance-gate").exists():
-            manifest = Path(champion.already_published)
-            published = read_record(Manifest, manifest)
-            return self._results(champion, published.gate, published.verification, manifest)
         prepared = run.stage("prepare-questions", sources=digests, parameters=cut)
         source = {"champion_uri": champion.uri, "champion_digest": champion.digest}
         loaded = run.stage("load-and-extend", parameters=source)
@@ -110,7 +150,8 @@ class QuietSTaRBaker:
         known["gate"] = [judged.artifact("gate")]
         gate = read_record(GateReport, known["gate"][0].path)
         if gate.verdict != "bake":
-            run.stage("keep-champion", {name: known[name] for name in ("champion", "gate")}, parameters=bake_id)
+            kept = {name: known[name] for name in ("champion", "gate")}
+            run.stage("keep-champion", kept, parameters=bake_id, again=gone)
             return self._results(champion, gate, None, None)
         collected = [
             run.stage("collect-traces", sampled, parameters={"shard": shard, **cut}, instance=shard)
@@ -126,18 +167,18 @@ class QuietSTaRBaker:
         verification = read_record(VerificationReport, known["verification"][0].path)
         if verification.verdict != "publish":
             kept = {name: known[name] for name in ("champion", "gate", "baked", "verification")}
-            run.stage("keep-champion", kept, parameters=bake_id)
+            run.stage("keep-champion", kept, parameters=bake_id, again=gone)
             return self._results(champion, gate, verification, None)
         given = {name: items for name, items in known.items() if name not in ("extended", "traces")}
-        pushed = run.stage("push-artifact", given, parameters=bake_id)
-        return self._results(champion, gate, verification, Path(pushed.parameters["manifest_path"]))
+        pushed = run.stage("push-artifact", given, parameters=bake_id, again=gone)
+        return self._results(champion, gate, verification, pushed.parameters["manifest_path"])
 
     def _results(
         self,
         champion: ChampionRecord,
         gate: GateReport,
         verification: VerificationReport | None,
-        manifest_path: Path | None,
+        manifest_path: str | None,
     ) -> RunResults:
         improvement = 100 * gate.difference / gate.baseline_accuracy if gate.baseline_accuracy else None
         return RunResults(
@@ -153,8 +194,8 @@ class QuietSTaRBaker:
             p_value=gate.p_value,
             bake_id=champion.bake_id,
             champion_digest=champion.digest,
-            model_path=str(manifest_path.parent) if manifest_path else champion.path,
-            manifest_path=str(manifest_path) if manifest_path else None,
+            model_path=manifest_path.rpartition("/")[0] if manifest_path else champion.path,
+            manifest_path=manifest_path,
             report_path=str(self._directory.root / REPORT),
             run_dir=str(self._directory.root),
         )

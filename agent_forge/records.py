@@ -519,6 +519,32 @@ class Manifest(Record):
     prompting: PromptingRecord | None = None
 
 
+class Alias(Record):
+    """What `latest` points to, and every bake that it has ever pointed to, in order."""
+
+    bake_id: str
+    manifest: str
+    bakes: tuple[str, ...] = ()
+
+    @classmethod
+    def after(cls, there: "Alias | None", bake_id: str, manifest: str) -> "Alias":
+        """Return the alias that follows one; each bake is pointed to once, however often it is published."""
+        before = (there.bakes or (there.bake_id,)) if there else ()
+        return cls(bake_id=bake_id, manifest=manifest, bakes=(*before, bake_id))
+
+
+class Verdict(Record):
+    """What a run found that published nothing, left at the publication root for other runs of the same bake."""
+
+    schema_version: Literal[1] = 1
+    bake_id: str
+    champion_digest: str
+    gate: GateReport
+    verification: VerificationReport | None
+    code: CodeRecord
+    created_at: str
+
+
 class RunResults(Record):
     """What a whole run ends with; `improvement` is relative to the baseline, in percent."""
 

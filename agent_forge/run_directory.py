@@ -133,10 +133,19 @@ class RunDirectory:
         """Write down which run this is."""
         write_atomic(self.root / RUN, run.model_dump_json(indent=2) + "\n")
 
+    def ended(self, bake_id: str) -> bool:
+        """Whether the run that is here has come to its end, with this bake."""
+        if not (self.root / RUN).is_file():
+            return False
+        run = read_record(RunRecord, self.root / RUN)
+        return run.champion.bake_id == bake_id and bool({"push-artifact", "keep-champion"} & set(run.stages))
+
     def tidy(self) -> None:
         """Remove what stages that ended have left behind; for a run that is through."""
         with writing_to(self.root):
             shutil.rmtree(self.root / "partial", ignore_errors=True)
+            for left in self.root.glob("*/.*.preparing"):
+                shutil.rmtree(left, ignore_errors=True)
 
     def log(self, event: str, stage: str, cost: Cost | None = None) -> None:
         """Add a line to the run's events, in place of one that a full disk has torn."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent_forge.config import QuietSTaRConfig, build_config, grouped
 from agent_forge.errors import ConfigError, InputError
-from agent_forge.records import ChampionRecord, Cost, Manifest, Receipt, RunRecord, RunResults, read_record
+from agent_forge.records import Cost, Manifest, Receipt, RunRecord, RunResults, Verdict, read_record
 from agent_forge.report.facts import RunFacts
 from agent_forge.report.gathering import gather, title_of
 from agent_forge.report.page import render
@@ -17,6 +17,9 @@ from agent_forge.storage.files import write_atomic
 
 REPORT = "report.html"
 RESULTS = "results.json"
+# What a run ended with that found the work done by another: copies of what that one left at the publication root.
+TAKEN_MANIFEST = "manifest.json"
+TAKEN_VERDICT = "verdict.json"
 # Which stage writes what the report shows.
 SHOWN = {
     "extension": "load-and-extend",
@@ -73,7 +76,7 @@ def facts_of_run(directory: Path) -> RunFacts:
         champion=run.champion,
         costs=_costs(receipts),
         warnings=tuple(f"{place}: {text}" for place, receipt in receipts.items() for text in receipt.warnings),
-        **({} if "significance-gate" in done else _published_before(run.champion)),
+        **({} if "significance-gate" in done else _taken(directory, run.champion.bake_id)),
     )
 
 
@@ -114,16 +117,20 @@ def _results(path: Path, run: RunRecord) -> RunResults | None:
     return results if results is not None and results.bake_id == run.champion.bake_id else None
 
 
-def _published_before(champion: ChampionRecord) -> dict[str, object]:
-    """Return the facts that the manifest of an earlier bake holds."""
-    path = Path(champion.already_published) if champion.already_published else None
-    if path is None or not path.is_file():
-        return {}
-    manifest = read_record(Manifest, path)
-    return {
-        "manifest": manifest,
-        "prompting": manifest.prompting,
-        "gate": manifest.gate,
-        "bake": manifest.bake,
-        "verification": manifest.verification,
-    }
+def _taken(directory: Path, bake_id: str) -> dict[str, object]:
+    """Return the facts that another run of the same bake left."""
+    if (directory / TAKEN_MANIFEST).is_file():
+        manifest = read_record(Manifest, directory / TAKEN_MANIFEST)
+        if manifest.bake_id == bake_id:
+            return {
+                "manifest": manifest,
+                "prompting": manifest.prompting,
+                "gate": manifest.gate,
+                "bake": manifest.bake,
+                "verification": manifest.verification,
+            }
+    if (directory / TAKEN_VERDICT).is_file():
+        verdict = read_record(Verdict, directory / TAKEN_VERDICT)
+        if verdict.bake_id == bake_id:
+            return {"gate": verdict.gate, "verification": verdict.verification}
+    return {}

@@ -32,6 +32,7 @@ NEEDED = {"model_path": "m", "output_path": "o"}
 OTHER = {
     "model_path": "other",
     "output_path": "other",
+    "publish_to": "elsewhere",
     "device": "cpu",
     "dtype": "float32",
     "attention": "eager",

@@ -24,7 +24,8 @@ def gate_of(out: Path) -> GateReport:
 
 
 def test_the_pipeline_returns_a_mapping(tmp_path):
-    results = asyncio.run(QuietSTaRBaker(config(tmp_path / "run")).run_baking_pipeline())
+    shared = {"publish_to": str(tmp_path / "root")}
+    results = asyncio.run(QuietSTaRBaker(config(tmp_path / "run", **shared)).run_baking_pipeline())
     gate = gate_of(tmp_path / "run")
     assert (results["winner"], results["verdict"], results["published"]) == ("baseline", gate.verdict, False)
     assert results["verdict"] in ("no_bake", "inconclusive")
@@ -33,7 +34,14 @@ def test_the_pipeline_returns_a_mapping(tmp_path):
     assert results["model_path"] == str(DEMO / "champion")
     assert Path(results["report_path"]).read_text().startswith("<!DOCTYPE html>")
     assert dict(results) == json.loads((tmp_path / "run/results.json").read_text())
-    assert not (tmp_path / "run/baked").exists()
+    assert not (tmp_path / "run/baked").exists() and not (tmp_path / "root/baked").exists()
+    # Another run of the same bake ends with the verdict of the first.
+    again = QuietSTaRBaker(config(tmp_path / "again", **shared)).run()
+    places = {"run_dir", "report_path"}
+    assert again.model_dump(exclude=places) == {name: results[name] for name in results if name not in places}
+    assert [path.name for path in (tmp_path / "again/stages").iterdir()] == ["resolve-champion"]
+    (left,) = (tmp_path / "root/verdicts").iterdir()
+    assert left.name == again.bake_id and (left / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_the_config_is_the_one_of_the_command_line_and_takes_the_names_users_know():

@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from small_bake import forge
 
+from agent_forge.config import build_config
 from agent_forge.errors import InputError
-from agent_forge.records import GateReport, RunRecord, RunResults, read_record
+from agent_forge.quietstar_baker import QuietSTaRBaker
+from agent_forge.records import Alias, GateReport, RunRecord, RunResults, read_record
 from agent_forge.run_report import facts_of_run, write_report
+from agent_forge.storage.publish import verify_artifact
 
 
 def stages_of(run) -> tuple[str, ...]:
@@ -102,6 +106,22 @@ def test_a_bake_published_before_is_shown_from_its_manifest(finished_bake):
     assert facts.champion.already_published and facts.gate == facts.manifest.gate
     assert facts.verification == facts.manifest.verification and facts.results.published
     assert "Published" in (run / "report.html").read_text()
+
+
+def test_a_run_ends_with_what_is_published_where_runs_share_a_place(finished_bake, tmp_path):
+    shutil.copytree(finished_bake.out / "baked", tmp_path / "root/baked")
+    (tmp_path / "root/baked/latest.json").unlink()
+    fields = json.loads((finished_bake.base / "bake.json").read_text()) | {"publish_to": str(tmp_path / "root")}
+    given = {**fields, "model_path": str(finished_bake.CHAMPION), "output_path": str(tmp_path / "out")}
+    found = QuietSTaRBaker(build_config(given)).run()
+    first = read_record(RunResults, finished_bake.out / "results.json")
+    places = ("run_dir", "report_path", "model_path", "manifest_path")
+    assert found.model_dump(exclude=set(places)) == first.model_dump(exclude=set(places))
+    assert verify_artifact(Path(found.model_path)).bake_id == found.bake_id and stages_of(tmp_path / "out") == (
+        "resolve-champion",
+    )
+    assert "Published" in (tmp_path / "out/report.html").read_text()
+    assert read_record(Alias, tmp_path / "root/baked/latest.json").bake_id == found.bake_id
 
 
 def test_a_fallback_is_in_the_report(finished_bake):

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.records import Cost, Record
+from agent_forge.storage.lease import Held
 
 # What artifacts are called in a run directory; those not named here are directories called by their own name.
 ARTIFACT_FILES = {
@@ -76,6 +77,7 @@ class StageContext:
         artifacts_at: URI of one of the outputs where a pipeline keeps them, empty in a run on one machine.
         models: models already loaded, by path and purpose; only one machine's run keeps it between stages.
         warnings: see `warn`.
+        held: the lease on this bake at its publication root, when the run holds one.
     """
 
     config: QuietSTaRConfig
@@ -87,6 +89,7 @@ class StageContext:
     progress: Progress = field(default_factory=Silent)
     models: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    held: Held | None = None
 
     def warn(self, text: str) -> None:
         """Say that something did not go as configured: once now, and in the run's report."""

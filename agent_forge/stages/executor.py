@@ -6,9 +6,10 @@ artifact lies at its URI with the scheme as a folder. The configuration arrives 
 and as parameters with the names of fields. What a stage spent is added to its metrics.
 """
 
+import contextlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,29 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
     given = _parse(text)
     values = dict(given.inputs.parameterValues)
     config = _config(values)
-    scratch = Path(str(values.pop("scratch", "") or tempfile.mkdtemp(prefix=f"forge-{name}-")))
-    context = StageContext(
+    with _scratch(name, str(values.pop("scratch", ""))) as scratch:
+        context = _context(given, values, config, scratch, progress)
+        _require(stage.name, "input", stage.inputs, context.inputs)
+        _require(stage.name, "output", stage.outputs, context.outputs)
+        outcome = stage.carry_out(context)
+        write_outcome(given.outputs, outcome)
+    return outcome
+
+
+@contextlib.contextmanager
+def _scratch(name: str, given: str) -> Iterator[Path]:
+    """Give a stage its scratch: the caller's, which a repetition finds again, or one that is removed at the end."""
+    if given:
+        yield Path(given)
+        return
+    with tempfile.TemporaryDirectory(prefix=f"forge-{name}-") as made:
+        yield Path(made)
+
+
+def _context(
+    given: ExecutorInput, values: dict[str, Any], config: QuietSTaRConfig, scratch: Path, progress: Progress
+) -> StageContext:
+    return StageContext(
         config=config,
         inputs={
             key: tuple(artifact_path(artifact.uri) for artifact in listed.artifacts)
@@ -109,11 +131,6 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
         artifacts_at=next((listed.artifacts[0].uri for listed in given.outputs.artifacts.values()), ""),
         progress=progress,
     )
-    _require(stage.name, "input", stage.inputs, context.inputs)
-    _require(stage.name, "output", stage.outputs, context.outputs)
-    outcome = stage.carry_out(context)
-    write_outcome(given.outputs, outcome)
-    return outcome
 
 
 def _config(values: dict[str, Any]) -> QuietSTaRConfig:

@@ -19,7 +19,7 @@ from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.report_output import write_report_output
 from agent_forge.storage.code import code_record, hardware, package_versions
 from agent_forge.storage.files import list_files, path_digest, write_atomic
-from agent_forge.storage.publication import publication
+from agent_forge.storage.publication import publication_of
 from agent_forge.storage.publish import publish_into
 from agent_forge.storage.question_files import read_split_report
 
@@ -38,8 +38,8 @@ def push_artifact(context: StageContext) -> StageOutcome:
     baked, places = context.input("baked"), []
     if (kept := context.outputs.get("model")) is not None:
         places.append(str(publish_into(baked, manifest, kept)))
-    if (root := publication(context.config.output_path)) is not None:
-        places.append(root.publish(baked, manifest))
+    if (root := publication_of(context.config)) is not None:
+        places.append(root.publish(baked, manifest, context.held))
         # Another run may have published the same bake first: then its manifest is the real one.
         manifest = root.manifest(manifest.bake_id)
     if not places:

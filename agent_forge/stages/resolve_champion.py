@@ -18,8 +18,9 @@ from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.rows import require_room
 from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.code import source_sha256
+from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.files import path_digest, write_atomic
-from agent_forge.storage.publication import IN_THE_PIPELINE, DirectoryPublication, publication
+from agent_forge.storage.publication import IN_THE_PIPELINE, publication, publication_of
 from agent_forge.storage.references import hub_name, local_path
 from agent_forge.storage.s3 import in_a_bucket
 from agent_forge.storage.s3_download import fetch
@@ -57,7 +58,7 @@ def _rooted(context: StageContext) -> QuietSTaRConfig:
     A pipeline that was given none publishes beside its own artifacts where it can, so that a second run finds the bake.
     """
     config = context.config
-    root = publication(config.output_path)
+    root = publication_of(config)
     if root is not None:
         root.check()
     beside = root_beside(context.artifacts_at) if config.output_path == IN_THE_PIPELINE else None
@@ -107,7 +108,7 @@ def champion_uri(reference: str, path: Path) -> str:
 def champion_record(config: QuietSTaRConfig, path: Path, digest: str, splits: SplitReport) -> ChampionRecord:
     """Describe a champion of a known digest and the bake that this configuration makes of it."""
     bake_id = compute_bake_id(config, digest, splits.question_digests())
-    root = publication(config.output_path)
+    root = publication_of(config)
     manifest = root.published(bake_id) if root else None
     return ChampionRecord(
         reference=config.model_path,
@@ -126,12 +127,11 @@ def check_champion(config: QuietSTaRConfig, path: Path) -> None:
         ChampionError: when it is no whole model with a usable tokenizer.
         ConfigError: when a thought and an answer do not fit its context, or the run would be written into it.
     """
-    root = publication(config.output_path)
-    inside = isinstance(root, DirectoryPublication) and root.root.resolve().is_relative_to(path.resolve())
-    if path.is_dir() and inside:
-        raise ConfigError(
-            f"output_path {config.output_path} is inside the champion {path}, which is never changed; choose another"
-        )
+    for field, place in (("output_path", config.output_path), ("publish_to", config.publish_to or config.output_path)):
+        root = publication(place)
+        inside = isinstance(root, DirectoryPublication) and root.root.resolve().is_relative_to(path.resolve())
+        if path.is_dir() and inside:
+            raise ConfigError(f"{field} {place} is inside the champion {path}, which is never changed; choose another")
     require_room(config, outline(path))
 
 

@@ -1,14 +1,14 @@
-"""Where models are published: a directory or a bucket, behind the same four calls."""
+"""Where models are published: a directory or a bucket, behind the same calls."""
 
-import tempfile
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ConfigError
-from agent_forge.records import Manifest, VerificationReport, read_record
-from agent_forge.storage import publish as directory
-from agent_forge.storage.files import writing_to
+from agent_forge.records import Manifest, Verdict, VerificationReport
+from agent_forge.storage.directory_publication import DirectoryPublication
+from agent_forge.storage.lease import Held, LeaseFile
 from agent_forge.storage.s3 import in_a_bucket
 from agent_forge.storage.s3_publication import S3Publication
 
@@ -31,48 +31,39 @@ class Publication(Protocol):
         """Read the manifest of a published bake."""
         ...
 
-    def publish(self, model: Path, manifest: Manifest) -> str:
+    def verdict(self, bake_id: str) -> Verdict | None:
+        """Return what a run of this bake found that published nothing, None when there was none."""
+        ...
+
+    def lease(self, bake_id: str) -> LeaseFile:
+        """Return the place of a bake's lease."""
+        ...
+
+    def publish(self, model: Path, manifest: Manifest, held: Held | None = None) -> str:
         """Publish a verified model, once; return where its manifest is."""
         ...
 
-    def keep_rejected(self, model: Path, report: VerificationReport, bake_id: str) -> str:
+    def settle(self, bake_id: str) -> None:
+        """Do what a publisher that was killed after writing its manifest may have left undone."""
+        ...
+
+    def keep_rejected(self, model: Path, report: VerificationReport, bake_id: str, held: Held | None = None) -> str:
         """Keep a rejected model aside, labelled; return where."""
         ...
 
+    def keep_verdict(self, verdict: Verdict, report: str, held: Held | None = None) -> None:
+        """Leave what a run found that published nothing, with its report (HTML), for other runs of this bake."""
+        ...
 
-class DirectoryPublication:
-    """A publication root that is a directory."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+def publication_of(config: QuietSTaRConfig) -> Publication | None:
+    """Return where a configuration publishes, None when the pipeline keeps the model itself; see `publication`."""
+    return publication(config.publish_to or config.output_path)
 
-    def published(self, bake_id: str) -> str | None:
-        """Return the manifest's path when this bake is published, else None."""
-        found = directory.published_manifest(self.root, bake_id)
-        return str(found) if found else None
 
-    def check(self) -> None:
-        """Make the directory and write to it.
-
-        Raises:
-            OutputError: when it cannot be made or written to.
-        """
-        with writing_to(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass
-
-    def manifest(self, bake_id: str) -> Manifest:
-        """Read the manifest of a published bake."""
-        return read_record(Manifest, directory.published_path(self.root, bake_id) / directory.MANIFEST)
-
-    def publish(self, model: Path, manifest: Manifest) -> str:
-        """Publish a verified model; see `publish.publish`."""
-        return str(directory.publish(model, manifest, self.root))
-
-    def keep_rejected(self, model: Path, report: VerificationReport, bake_id: str) -> str:
-        """Keep a rejected model aside; see `publish.keep_rejected`."""
-        return str(directory.keep_rejected(model, report, self.root, bake_id))
+def shared(config: QuietSTaRConfig) -> bool:
+    """Whether a configuration publishes to a place that is not its run directory alone."""
+    return config.publish_to is not None or in_a_bucket(config.output_path)
 
 
 def publication(output_path: str) -> Publication | None:
@@ -98,5 +89,7 @@ def directory_of(output_path: str) -> Path:
     if scheme == "file":
         return Path(unquote(urlsplit(output_path).path))
     if scheme:
-        raise ConfigError(f"output_path {output_path} is no directory; a run on this machine needs one")
+        raise ConfigError(
+            f"{output_path} is no directory; a run on this machine needs one, and may publish elsewhere: --publish-to"
+        )
     return Path(output_path).expanduser()

@@ -1,18 +1,13 @@
-"""Publishing to a local directory: files first, each checked after the copy, the manifest last.
-
-ROOT/baked/<bake id>/model files ..., manifest.json      real: the manifest is there
-ROOT/rejected/<bake id>/model files ..., REJECTED.json   kept aside: no manifest, another name
-"""
+"""A published model in a directory: writing one, files first and the manifest last, and checking one."""
 
 import shutil
 from pathlib import Path
 
 from agent_forge.errors import CheckFailed, InputError, OutputError
-from agent_forge.records import FileRecord, Manifest, VerificationReport, read_record
+from agent_forge.records import FileRecord, Manifest, read_record
 from agent_forge.storage.files import (
     file_sha256,
     list_files,
-    move_into_place,
     sync_directory,
     sync_tree,
     write_atomic,
@@ -22,24 +17,15 @@ from agent_forge.storage.files import (
 MANIFEST = "manifest.json"
 
 
-def published_path(root: Path, bake_id: str) -> Path:
-    """Return where a bake is published."""
-    return root / "baked" / bake_id
+def publish_into(model: Path, manifest: Manifest, final: Path) -> Path:
+    """Make `final` a published model: files first, each checked after the copy, the manifest last.
 
-
-def published_manifest(root: Path, bake_id: str) -> Path | None:
-    """Return the manifest's path when this bake is published, else None."""
-    manifest = published_path(root, bake_id) / MANIFEST
-    return manifest if manifest.is_file() else None
-
-
-def publish(model: Path, manifest: Manifest, root: Path) -> Path:
-    """Publish a verified model; a no-op when the same bake is there already.
+    Nobody else may write there.
 
     Args:
         model: directory of the baked model.
         manifest: its `files` must describe exactly what is in `model`.
-        root: publication root.
+        final: what is there is replaced.
 
     Returns:
         The manifest's path.
@@ -47,13 +33,6 @@ def publish(model: Path, manifest: Manifest, root: Path) -> Path:
     Raises:
         OutputError: when a copied file differs from the manifest, or the place cannot be written to.
     """
-    if (there := published_manifest(root, manifest.bake_id)) is not None:
-        return there
-    return publish_into(model, manifest, published_path(root, manifest.bake_id))
-
-
-def publish_into(model: Path, manifest: Manifest, final: Path) -> Path:
-    """Make `final` a published model: files, then the manifest; see `publish`."""
     with writing_to(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
@@ -61,18 +40,6 @@ def publish_into(model: Path, manifest: Manifest, final: Path) -> Path:
         _copy(model, final, manifest.files)
         write_atomic(final / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     return final / MANIFEST
-
-
-def keep_rejected(model: Path, report: VerificationReport, root: Path, bake_id: str) -> Path:
-    """Keep a rejected model aside, labelled, never under the published name; return its directory."""
-    final = root / "rejected" / bake_id
-    prepared = root / "rejected" / f".{bake_id}.preparing"
-    with writing_to(root):
-        shutil.rmtree(prepared, ignore_errors=True)
-        shutil.copytree(model, prepared)
-        write_atomic(prepared / "REJECTED.json", report.model_dump_json(indent=2) + "\n")
-        move_into_place(prepared, final)
-    return final
 
 
 def verify_artifact(directory: Path) -> Manifest:

@@ -195,11 +195,19 @@ def _copy_range(client: Any, file: Remote, first: int, last: int, target: Path) 
     handle, offset = os.open(target, os.O_WRONLY), first
     try:
         for chunk in found["Body"].iter_chunks(2**20):
-            offset += os.pwrite(handle, chunk, offset)
+            offset += _write_all(handle, chunk, offset)
     finally:
         os.close(handle)
     if offset != last + 1:
         raise StoreError(f"{file.place}: {offset - first:,} bytes came instead of {last + 1 - first:,}; run again")
+
+
+def _write_all(handle: int, chunk: bytes, offset: int) -> int:
+    """Write every byte: a disk that fills up takes some of them before it refuses."""
+    written = 0
+    while written < len(chunk):
+        written += os.pwrite(handle, memoryview(chunk)[written:], offset + written)
+    return written
 
 
 def _arrived_whole(client: Any, file: Remote, path: Path, sha256: str | None) -> bool:

@@ -4,6 +4,7 @@ A writer that was paused for too long can so never overwrite what its successor 
 side; the condition is checked by the request that puts them together.
 """
 
+import contextlib
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from agent_forge.storage.s3 import CONNECTIONS, Location, is_conflict, is_missing
+from agent_forge.storage.s3 import CONNECTIONS, Location, error_code, is_conflict, is_missing
 
 PART = 16 * 2**20
 # The protocol allows ten thousand parts.
@@ -74,7 +75,8 @@ def put_file(client: Any, place: Location, path: Path, seen: Stored | None) -> b
         else:
             _put_in_parts(client, place, path, seen)
     except ClientError as cause:
-        if is_conflict(cause):
+        # A completed upload is gone: its completion is repeated when the answer to it was lost.
+        if is_conflict(cause) or error_code(cause) == "NoSuchUpload":
             return False
         raise
     return True
@@ -128,7 +130,9 @@ def _put_in_parts(client: Any, place: Location, path: Path, seen: Stored | None)
         together = {"Parts": parts}
         client.complete_multipart_upload(**target, UploadId=upload, MultipartUpload=together, **_condition(seen))
     except BaseException:
-        client.abort_multipart_upload(**target, UploadId=upload)
+        # What cannot be removed now is found by `forge gc`; why it is to be removed says more.
+        with contextlib.suppress(Exception):
+            client.abort_multipart_upload(**target, UploadId=upload)
         raise
 
 

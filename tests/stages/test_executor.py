@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent_forge.errors import ForgeError, InputError
-from agent_forge.records import GateReport, read_record
+from agent_forge.records import Cost, GateReport, read_record
+from agent_forge.stages import executor
 from agent_forge.stages.context import Silent, Stage, StageContext, StageOutcome
 from agent_forge.stages.executor import artifact_path, run_executor_input
 from agent_forge.stages.registry import find_stage
@@ -188,3 +189,26 @@ def test_what_a_container_dies_of_is_left_where_kubernetes_reads_it(tmp_path):
         command, env=os.environ | {"FORGE_TERMINATION_LOG": str(log)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2 and done.stderr == log.read_text() + "\n" != "\n"
+
+
+def test_scratch_that_nobody_named_is_removed_and_a_named_one_is_kept(tmp_path, monkeypatch):
+    made = []
+
+    def run(context: StageContext) -> StageOutcome:
+        (context.scratch / "half").write_text("")
+        made.append(context.scratch)
+        if context.parameters.get("fails"):
+            raise InputError("fails")
+        return StageOutcome(cost=Cost(seconds=0.0))
+
+    monkeypatch.setattr(executor, "find_stage", lambda name: Stage(name, run, (), ()))
+
+    def given(**values: str) -> str:
+        return json.dumps({"inputs": {"parameterValues": {"config": CONFIG, **values}}})
+
+    (tmp_path / "named").mkdir()
+    run_executor_input("bake", given(), Silent())
+    with pytest.raises(InputError):
+        run_executor_input("bake", given(fails="yes"), Silent())
+    run_executor_input("bake", given(scratch=str(tmp_path / "named")), Silent())
+    assert [path.exists() for path in made] == [False, False, True]

@@ -10,14 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from report.sample_run import RUNS
 
-from agent_forge.errors import CheckFailed, InputError, StoreError
+from agent_forge.errors import CheckFailed, InputError, LeaseLost, StoreError
 from agent_forge.storage import s3_publication
 from agent_forge.storage.files import list_files
+from agent_forge.storage.lease import Lease
 from agent_forge.storage.publication import publication
 from agent_forge.storage.publish import verify_artifact
 from agent_forge.storage.s3 import Location
 from agent_forge.storage.s3_download import fetch
-from agent_forge.storage.s3_publication import Lease, S3Publication
+from agent_forge.storage.s3_publication import S3Publication
 from agent_forge.storage.s3_upload import put_text, stored
 
 PUBLISH = """
@@ -61,7 +62,8 @@ def test_published_files_are_those_of_the_manifest(bucket, model, sample):
     assert where == f"{uri}/baked/{manifest.bake_id}/manifest.json" == root.published(manifest.bake_id)
     assert root.manifest(manifest.bake_id) == manifest
     names = {f"baked/{manifest.bake_id}/{file.path}" for file in manifest.files}
-    assert keys(client, uri) == names | {f"baked/{manifest.bake_id}/manifest.json", "baked/latest.json"}
+    made = {f"baked/{manifest.bake_id}/manifest.json", "baked/latest.json", f"leases/{manifest.bake_id}.json"}
+    assert keys(client, uri) == names | made
     assert verify_artifact(fetch(where.rpartition("/")[0])) == manifest
 
 
@@ -76,13 +78,13 @@ def test_publishing_again_changes_nothing(bucket, model, sample):
 
 
 def test_many_publishers_make_one_manifest(bucket, model, sample):
-    client, uri = bucket
+    _, uri = bucket
     manifests = [manifest_of(model, sample, created_at=f"2026-01-01T00:00:{n:02}Z") for n in range(12)]
     with ThreadPoolExecutor(len(manifests)) as pool:
         places = list(pool.map(lambda manifest: S3Publication(uri, 5).publish(model, manifest), manifests))
     assert len(set(places)) == 1
     assert S3Publication(uri).manifest(sample.bake_id) in manifests
-    assert not [key for key in keys(client, uri) if key.startswith("leases/")]
+    assert S3Publication(uri).lease(sample.bake_id).read()[0].released
 
 
 def test_a_killed_publisher_leaves_no_manifest_or_a_whole_model(bucket, model, sample, tmp_path):
@@ -111,12 +113,12 @@ def test_a_killed_publisher_leaves_no_manifest_or_a_whole_model(bucket, model, s
 def test_a_living_holder_is_waited_for_and_a_dead_one_is_not(bucket, model, sample):
     client, uri = bucket
     lease = Location.parse(uri) / "leases" / f"{sample.bake_id}.json"
-    other = Lease(holder="other", term=4).model_dump_json()
-    seen = put_text(client, lease, other, None)
+    seen = put_text(client, lease, Lease(holder="other", term=4).model_dump_json(), None)
     publisher = ThreadPoolExecutor(1).submit(S3Publication(uri, 2).publish, model, manifest_of(model, sample))
     alive_until = time.monotonic() + 4
     while time.monotonic() < alive_until:
-        seen = put_text(client, lease, other, seen)
+        beat = Lease(holder="other", term=4, beat=int(1000 * time.monotonic())).model_dump_json()
+        seen = put_text(client, lease, beat, seen)
         assert seen is not None and not publisher.done()
         time.sleep(0.3)
     publisher.result(timeout=30)
@@ -129,14 +131,15 @@ def test_who_lost_the_lease_writes_nothing_more(bucket, model, sample, monkeypat
     overtaken = threading.Event()
 
     def put(self, path, file, place, held):
-        if held is not None and not overtaken.is_set():
+        if not overtaken.is_set():
             overtaken.set()
-            put_text(client, held.place, Lease(holder="thief", term=9).model_dump_json(), stored(client, held.place))
+            lease = Location.parse(uri) / "leases" / f"{sample.bake_id}.json"
+            put_text(client, lease, Lease(holder="thief", term=9).model_dump_json(), stored(client, lease))
         real(self, path, file, place, held)
 
     monkeypatch.setattr(S3Publication, "_put", put)
     monkeypatch.setattr(s3_publication, "_FILES_AT_ONCE", 1)
-    with pytest.raises(StoreError, match="another publisher took over"):
+    with pytest.raises(LeaseLost, match="another process took over"):
         S3Publication(uri).publish(model, manifest)
     assert not [key for key in keys(client, uri) if key.startswith("baked/")]
 

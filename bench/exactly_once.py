@@ -1,0 +1,232 @@
+"""Exactly once: many runs of one bake, and publishers killed at random moments, in a directory and in a bucket.
+
+    PYTHONPATH=tests python bench/exactly_once.py runs  --processes 100 --store directory|s3
+    PYTHONPATH=tests python bench/exactly_once.py kills --kills 50      --store directory|s3
+
+`runs` forks processes that each make the whole run of the bundled champion made small, with a run directory of their
+own and one place to publish to. One is to train, all are to end alike.
+
+`kills` forks processes that publish a model of 40 MB and kills them after a random time, until each of several models
+is published. After every kill a manifest that can be read must describe files that are there; at the end all must be
+what an undisturbed publisher leaves.
+
+Needs the packages of the tests, for their S3 server. Prints JSON.
+"""
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from object_store import BUCKET, object_store
+from report.sample_run import RUNS
+from small_bake import DEMO, SMALL
+
+from agent_forge.config import load_config
+from agent_forge.quietstar_baker import QuietSTaRBaker
+from agent_forge.records import Manifest
+from agent_forge.storage import lease
+from agent_forge.storage.directory_publication import DirectoryPublication
+from agent_forge.storage.files import list_files
+from agent_forge.storage.publication import Publication, publication
+from agent_forge.storage.publish import verify_artifact
+from agent_forge.storage.s3_download import fetch
+from agent_forge.storage.s3_publication import S3Publication
+
+FORK = multiprocessing.get_context("fork")
+MODEL_BYTES = 40_000_000
+
+
+@contextlib.contextmanager
+def store(kind: str, base: Path) -> Iterator[str]:
+    """Give a place to publish to."""
+    if kind == "directory":
+        yield str(base / "root")
+        return
+    (base / "server").mkdir()
+    with object_store(base / "server") as environment:
+        os.environ.update(environment, FORGE_HOME=str(base / "home"))
+        yield f"s3://{BUCKET}/root"
+
+
+def run_once(out: Path, root: str) -> None:
+    """Make the whole run; a process of its own."""
+    arguments = {**SMALL, "model_path": str(DEMO / "champion"), "output_path": str(out), "publish_to": root}
+    try:
+        QuietSTaRBaker(load_config(arguments, file=DEMO / "bake.yaml")).run()
+    except BaseException as failure:
+        print(f"{out.name}: {failure!r}", file=sys.stderr)
+        os._exit(1)
+    os._exit(0)
+
+
+def count_runs(base: Path, root: str, processes: int) -> dict[str, object]:
+    """Start all processes at once; count who trained and how they ended."""
+    # Processes that are forked off must not need a pool of threads that stayed behind.
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    outs = [base / f"run-{number}" for number in range(processes)]
+    children = [FORK.Process(target=run_once, args=(out, root)) for out in outs]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    events = {out: (out / "events.jsonl").read_text() for out in outs if (out / "events.jsonl").exists()}
+    results = [json.loads((out / "results.json").read_text()) for out in outs if (out / "results.json").exists()]
+    same = {json.dumps({**found, "run_dir": "", "report_path": ""}, sort_keys=True) for found in results}
+    whole = whole_model(publication(root), root, results[0]["bake_id"])
+    return {
+        "processes": processes,
+        "exit_0": sum(child.exitcode == 0 for child in children),
+        "trained": sum('"began", "stage": "bake"' in text for text in events.values()),
+        "sampled": sum('"began", "stage": "evaluate-round' in text for text in events.values()),
+        "different_results": len(same),
+        "published": sum(found["published"] for found in results),
+        "manifests": manifests(root),
+        "model_whole": whole is not None,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def manifests(root: str) -> int:
+    """Count the manifests at a place."""
+    if not root.startswith("s3://"):
+        return len(list(Path(root).glob("baked/*/manifest.json")))
+    from agent_forge.storage.s3 import connect
+
+    found = connect().list_objects_v2(Bucket=BUCKET, Prefix="root/baked/").get("Contents", [])
+    return sum(entry["Key"].endswith("/manifest.json") for entry in found)
+
+
+def whole_model(root: Publication | None, place: str, bake_id: str) -> Manifest | None:
+    """Return the manifest of a model after reading back every byte of it; None when it is not published."""
+    if root is None or root.published(bake_id) is None:
+        return None
+    where = f"{place}/baked/{bake_id}"
+    return verify_artifact(fetch(where) if place.startswith("s3://") else Path(where))
+
+
+def opened(root: str) -> Publication:
+    """Open a place with a lease that a dead publisher holds for a second only."""
+    return S3Publication(root, 1.0) if root.startswith("s3://") else DirectoryPublication(Path(root))
+
+
+def publish_once(root: str, model: Path, manifest: Manifest) -> None:
+    """Publish under the lease that a run holds; a process of its own."""
+    place = opened(root)
+
+    def settled() -> bool:
+        return place.published(manifest.bake_id) is not None
+
+    with lease.leased(place.lease(manifest.bake_id), settled, 1.0) as held:
+        if held is not None:
+            place.publish(model, manifest, held)
+    place.settle(manifest.bake_id)
+    os._exit(0)
+
+
+def count_kills(base: Path, root: str, kills: int, seed: int) -> dict[str, object]:
+    """Kill publishers at random moments, with restarts; read everything back after each kill."""
+    model, rng = base / "model", random.Random(seed)
+    model.mkdir()
+    for name, share in (("model.safetensors", 0.8), ("tokenizer.json", 0.1), ("config.json", 0.05), ("a", 0.05)):
+        (model / name).write_bytes(rng.randbytes(int(MODEL_BYTES * share)))
+    sample = next(found for run in RUNS.values() if (found := run().manifest) is not None)
+    files = list_files(model)
+    usual = undisturbed(root, model, sample.model_copy(update={"files": files, "bake_id": "f" * 64}))
+    done, moments, broken, published = 0, [], 0, 0
+    while done < kills:
+        manifest = sample.model_copy(update={"files": files, "bake_id": f"{published:064x}"})
+        while True:
+            wanted = rng.uniform(0, 1.1 * usual) if done < kills else None
+            killed = interrupted(root, model, manifest, wanted)
+            done += killed
+            moments += [round(wanted or 0, 3)] if killed else []
+            try:
+                found = whole_model(opened(root), root, manifest.bake_id)
+            except Exception as failure:
+                print(f"broken after a kill: {failure!r}", file=sys.stderr)
+                broken += 1
+                break
+            if not killed:
+                assert found == manifest, "an undisturbed publisher leaves a whole model"
+                break
+        published += 1
+    return {
+        "kills": done,
+        "undisturbed_seconds": round(usual, 2),
+        "killed_between_seconds": [min(moments), max(moments)],
+        "models_published": published,
+        "broken_models_seen": broken,
+        "manifests": manifests(root),
+        "left_over": left_over(root),
+    }
+
+
+def undisturbed(root: str, model: Path, manifest: Manifest) -> float:
+    """Publish once; return the seconds it took."""
+    began = time.monotonic()
+    assert not interrupted(root, model, manifest, None)
+    return time.monotonic() - began
+
+
+def interrupted(root: str, model: Path, manifest: Manifest, moment: float | None) -> bool:
+    """Publish in a process of its own, killed after a moment (s); return whether it was killed before its end."""
+    child = FORK.Process(target=publish_once, args=(root, model, manifest))
+    began = time.monotonic()
+    child.start()
+    if moment is not None:
+        # A predecessor's lease has to expire first: moments count from when this one has it.
+        while child.is_alive() and not has_lease(root, manifest.bake_id, child.pid):
+            time.sleep(0.005)
+            began = time.monotonic()
+        child.join(max(0.0, began + moment - time.monotonic()))
+        if child.is_alive() and child.pid is not None:
+            os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    return child.exitcode == -signal.SIGKILL
+
+
+def has_lease(root: str, bake_id: str, pid: int | None) -> bool:
+    """Whether a process holds the lease of a bake."""
+    found = opened(root).lease(bake_id).read()
+    return found is not None and found[0].who.startswith(f"process {pid} ")
+
+
+def left_over(root: str) -> list[str]:
+    """Return what dead publishers left: unfinished uploads, prepared directories."""
+    if not root.startswith("s3://"):
+        return sorted(path.name for path in Path(root).glob("*/.*.preparing"))
+    from agent_forge.storage.s3 import connect
+
+    return [upload["Key"] for upload in connect().list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
+
+
+def main() -> None:
+    """Run one of the two."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("runs", "kills"))
+    parser.add_argument("--store", choices=("directory", "s3"), default="directory")
+    parser.add_argument("--processes", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory, store(given.store, Path(directory)) as root:
+        if given.what == "runs":
+            found = count_runs(Path(directory), root, given.processes)
+        else:
+            found = count_kills(Path(directory), root, given.kills, given.seed)
+    print(json.dumps({"what": given.what, "store": given.store, **found}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+import os
+import time
+
+import pytest
+
+from agent_forge.cli import app
+from agent_forge.errors import InputError
+from agent_forge.storage import leftovers
+from agent_forge.storage.leftovers import find_leftovers, remove
+from agent_forge.storage.s3 import Location
+
+DEAD, ALIVE, WHOLE = "a" * 64, "b" * 64, "c" * 64
+REMOVED = {
+    f"baked/{DEAD}/model.bin": "no manifest",
+    f"verdicts/{DEAD}/report.html": "no manifest",
+    f"leases/{WHOLE}.json": "lease",
+}
+KEPT = (
+    f"baked/{ALIVE}/model.bin",
+    f"baked/{WHOLE}/model.bin",
+    f"baked/{WHOLE}/manifest.json",
+    "baked/latest.json",
+    f"verdicts/{WHOLE}/verdict.json",
+    f"leases/{ALIVE}.json",
+)
+
+
+def write(root, name, age_hours, text="x"):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    then = time.time() - 3600 * age_hours
+    for place in (path, path.parent):
+        os.utime(place, (then, then))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A directory that was published to two days ago; one bake is being made."""
+    monkeypatch.setenv("FORGE_HOME", str(tmp_path / "home"))
+    for name in (
+        *KEPT,
+        *REMOVED,
+        f"baked/.{DEAD}.0123.preparing/model.bin",
+        f"rejected/.{DEAD}.45.preparing/model.bin",
+    ):
+        write(tmp_path / "root", name, 0.01 if name == f"leases/{ALIVE}.json" else 48)
+    write(tmp_path / "home/s3", f".{DEAD}.partial/model.bin", 48)
+    return tmp_path / "root"
+
+
+def files(root):
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()} - {".publication.lock"}
+
+
+def test_what_interrupted_work_left_is_listed_and_removed_when_asked(root, tmp_path):
+    before, found = files(root), find_leftovers(str(root), 24)
+    kinds = {left.place.removeprefix(f"{tmp_path}/"): left.kind for left in found}
+    assert kinds == {
+        f"root/baked/{DEAD}": "no manifest",
+        f"root/verdicts/{DEAD}": "no manifest",
+        f"root/baked/.{DEAD}.0123.preparing": "prepared",
+        f"root/rejected/.{DEAD}.45.preparing": "prepared",
+        f"root/leases/{WHOLE}.json": "lease",
+        f"home/s3/.{DEAD}.partial": "download",
+    }
+    assert files(root) == before
+    remove(str(root), found)
+    assert files(root) == set(KEPT) and find_leftovers(str(root), 24) == []
+    assert not (tmp_path / f"home/s3/.{DEAD}.partial").exists()
+
+
+def test_what_is_younger_stays(root):
+    assert find_leftovers(str(root), 49) == []
+
+
+def test_what_was_published_meanwhile_stays(root):
+    found = find_leftovers(str(root), 24)
+    write(root, f"baked/{DEAD}/manifest.json", 0)
+    remove(str(root), found)
+    assert (root / f"baked/{DEAD}/model.bin").exists()
+
+
+def test_a_bucket_is_tidied_by_the_same_rules(bucket, monkeypatch):
+    client, uri = bucket
+    place = Location.parse(uri)
+    for name in (*KEPT, *REMOVED):
+        client.put_object(Bucket=place.bucket, Key=f"{place.key}/{name}", Body=b"x")
+    for bake in (DEAD, ALIVE):
+        client.create_multipart_upload(Bucket=place.bucket, Key=f"{place.key}/baked/{bake}/large.bin")
+    assert find_leftovers(uri, 1) == []
+
+    real = leftovers._hours
+    monkeypatch.setattr(leftovers, "_hours", lambda now, then: real(now, then) + 48)
+    live = f"{place.key}/leases/{ALIVE}.json"
+    aged = leftovers._objects
+
+    def objects(client, place, folder):
+        for name, entry in aged(client, place, folder):
+            # The lease that is alive was written a moment ago, all else two days ago.
+            later = entry["LastModified"].replace(year=2999) if entry["Key"] == live else entry["LastModified"]
+            yield name, {**entry, "LastModified": later}
+
+    monkeypatch.setattr(leftovers, "_objects", objects)
+    found = find_leftovers(uri, 24)
+    kinds = {left.place.removeprefix(f"{uri}/"): left.kind for left in found}
+    assert kinds == {**REMOVED, f"baked/{DEAD}/large.bin": "upload"}
+    remove(uri, found)
+    there = {name for folder in ("baked", "verdicts", "leases") for name, _ in objects(client, place, folder)}
+    # The bake was removed under a lease, which was then given up.
+    assert there == {*KEPT, f"leases/{DEAD}.json"}
+    uploads = client.list_multipart_uploads(Bucket=place.bucket, Prefix=place.key)["Uploads"]
+    assert [upload["Key"] for upload in uploads] == [f"{place.key}/baked/{ALIVE}/large.bin"]
+
+
+def test_the_command_lists_and_refuses_what_is_no_root(root, capsys):
+    app(["gc", str(root)], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert f"baked/{DEAD}" in shown and "--delete removes them" in shown
+    with pytest.raises(InputError, match="no directory"):
+        find_leftovers(str(root / "nothing"), 24)
