@@ -289,7 +289,7 @@ class QuietSTaRConfig(BaseModel):
         30.0, "tracking", description="Seconds that the end of a run waits for figures to arrive.", ge=0, le=86400
     )
     tracking_upload_model: bool = _field(
-        False, "tracking", description="Upload a published model's files to W&B, instead of a reference to them."
+        False, "tracking", description="Send a published model's files too, not only where they are."
     )
 
     @model_validator(mode="after")

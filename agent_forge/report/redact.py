@@ -6,7 +6,7 @@ private keys, passwords and signatures in addresses); a random string under a ha
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 MASK = "•••masked•••"
@@ -51,8 +51,20 @@ def is_secret_name(name: str) -> bool:
     return "token" in lower and "thought" not in lower
 
 
-def masked_text(text: str) -> str:
-    """Return a text with everything that looks like a credential replaced by the mask."""
+def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the values of variables whose names say that they hold credentials, longest first.
+
+    Some, such as a W&B key, look like any other hash; to be known they have to be known by heart. Values of less than
+    eight characters are left out: they would mask ordinary words.
+    """
+    found = {value for name, value in environment.items() if is_secret_name(name) and len(value) >= 8}
+    return tuple(sorted(found, key=lambda value: (-len(value), value)))
+
+
+def masked_text(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text with everything that is one of the secrets or looks like a credential replaced by the mask."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
     return _LOOKS.sub(lambda found: (found["query"] or found["variable"] or "") + MASK, text)
 
 

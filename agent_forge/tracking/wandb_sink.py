@@ -57,8 +57,8 @@ class WandbSink:
             ),
         )
         self._use_champion(run.champion)
-        held = self._run.summary.get(_HELD) if self._run.resumed else None
-        return dict(held or {})
+        self._held = dict(self._run.summary.get(_HELD) or {}) if self._run.resumed else {}
+        return dict(self._held)
 
     def log(self, stage: StageFigures, key: str) -> None:
         """Send a stage's figures; series come first, so that the summary ends with the stage's own."""
@@ -79,7 +79,8 @@ class WandbSink:
             self._run.log(shown)
         if stage.model is not None:
             self._log_model(stage.model)
-        self._run.summary.update({**stage.texts, _HELD: {stage.place: key}})
+        self._held[stage.place] = key
+        self._run.summary.update({**stage.texts, _HELD: dict(self._held)})
 
     def close(self, ended_well: bool) -> None:
         """Send what is left and end the run."""
