@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,13 @@ class Finished:
 
 @dataclass
 class LocalRun:
-    """Runs stages one after another in one run directory."""
+    """Runs stages one after another in one run directory; `ended` is called after each of them."""
 
     config: QuietSTaRConfig
     directory: RunDirectory
     champion: ChampionRecord
     progress: Progress
+    ended: Callable[[], None] = lambda: None
     finished: dict[str, Finished] = field(default_factory=dict)
     _models: dict[str, Any] = field(default_factory=dict)
 
@@ -86,6 +87,7 @@ class LocalRun:
             self.progress.stage(place, "done already")
         self.finished[place] = Finished(self.directory.final(place), receipt, self.directory.parameters(place))
         self.record()
+        self.ended()
         return self.finished[place]
 
     def record(self) -> None:

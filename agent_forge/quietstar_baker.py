@@ -31,6 +31,7 @@ from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, check_champion
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.publication import directory_of
+from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
 
 __all__ = ["QuietSTaRBaker", "QuietSTaRConfig"]
 
@@ -65,8 +66,7 @@ class QuietSTaRBaker:
         with self._directory.locked():
             if self._directory.begun and not self._resume:
                 raise OutputError(f"{self._directory.root} holds a run already; add --resume, or choose another --out")
-            results = self._stages(champion, questions)
-            write_atomic(self._directory.root / RESULTS, results.model_dump_json(indent=2) + "\n")
+            results = self._tracked(champion, questions)
             write_report(self._directory.root)
             self._directory.tidy()
         return results
@@ -81,9 +81,22 @@ class QuietSTaRBaker:
         _, questions = draw_questions(config)
         return champion_record(config, path, path_digest(path), questions), questions
 
-    def _stages(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
+    def _tracked(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
+        """Run the stages with their figures being sent beside them; however that goes, it changes no result."""
+        tracker = Tracker(self._config, self._directory.root, lambda text: self._progress.note(f"warning: {text}"))
+        try:
+            results = self._stages(champion, questions, tracker)
+            write_atomic(self._directory.root / RESULTS, results.model_dump_json(indent=2) + "\n")
+        except KeyboardInterrupt:
+            tracker.close(INTERRUPTED_PATIENCE)
+            raise
+        finally:
+            tracker.close()
+        return results
+
+    def _stages(self, champion: ChampionRecord, questions: SplitReport, tracker: Tracker) -> RunResults:
         digests = questions.inputs()
-        run = LocalRun(self._config, self._directory, champion, self._progress)
+        run = LocalRun(self._config, self._directory, champion, self._progress, tracker.look)
         bake_id = {"bake_id": champion.bake_id}
         # Another number of shards cuts the same work into other pieces.
         cut = {"shards": str(self._config.shards)}

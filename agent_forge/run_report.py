@@ -14,6 +14,7 @@ from agent_forge.report.page import render
 from agent_forge.run_directory import RECEIPT, RUN
 from agent_forge.stages.context import ARTIFACT_FILES
 from agent_forge.storage.files import write_atomic
+from agent_forge.tracker import read_state
 
 REPORT = "report.html"
 RESULTS = "results.json"
@@ -69,9 +70,15 @@ def facts_of_run(directory: Path) -> RunFacts:
         results=_results(directory / RESULTS, run),
         champion=run.champion,
         costs=_costs(receipts),
-        warnings=tuple(f"{place}: {text}" for place, receipt in receipts.items() for text in receipt.warnings),
+        warnings=tuple(f"{place}: {text}" for place, receipt in receipts.items() for text in receipt.warnings)
+        + _tracking(directory),
         **({} if "significance-gate" in done else _published_before(run.champion)),
     )
+
+
+def _tracking(directory: Path) -> tuple[str, ...]:
+    warning = read_state(directory).warning
+    return (f"tracking: {warning}",) if warning else ()
 
 
 def _stage(place: str) -> str:

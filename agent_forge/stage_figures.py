@@ -142,6 +142,8 @@ def _publication(path: Path, uri: str) -> StageFigures:
         "champion_digest": manifest.champion.digest,
         "code": manifest.code.source_sha256,
     }
+    if "://" not in uri:
+        uri = Path(uri).resolve().as_uri()
     aliases = ("latest", "published", manifest.bake_id[:12])
     model = PublishedModel(uri=uri, metadata=about, manifest=path, aliases=aliases)
     return StageFigures(place="", model=model, texts={"published": uri})
@@ -189,9 +191,9 @@ def _flips(rows: Sequence[ResultRow], alpha: float, artifacts: Artifacts, before
     """Return the questions that changed, largest change first, as the report chooses them."""
     asked = [question for split in ("gate", "verify") for question in read_split(artifacts["questions"][0], split)]
     questions = {question.id: question for question in asked}
-    flipped = choose_flips(
-        measure(rows, (before, after), alpha), questions, before, after, (before, after), FLIPS_SHOWN
-    )
+    shown = (before, after)
+    measures = measure([row for row in rows if row.arm in shown], shown, alpha)
+    flipped = choose_flips(measures, questions, before, after, shown, FLIPS_SHOWN)
     table = [_flip("gained", example) for example in flipped.gained_examples]
     table += [_flip("lost", example) for example in flipped.lost_examples]
     columns = ("change", "question_id", "task", "round", "prompt", "reference", before, after, f"{after}_thought")

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.records import Record, read_record
 from agent_forge.run_directory import PARAMETERS
@@ -30,14 +32,14 @@ class SentRun(Record):
     """What one run at a service holds: keys of stages by place."""
 
     run_id: str
-    sent: dict[str, str] = {}
+    sent: dict[str, str] = Field(default_factory=dict)
 
 
 class TrackingState(Record):
     """What has been sent from a run directory, by service and bake id, and what went wrong the last time."""
 
     schema_version: Literal[1] = 1
-    runs: dict[str, SentRun] = {}
+    runs: dict[str, SentRun] = Field(default_factory=dict)
     warning: str = ""
 
 
@@ -107,7 +109,7 @@ class Tracker:
             process.wait(patience)
             warning = process.stdout.read().decode(errors="replace").strip()
         except subprocess.TimeoutExpired:
-            warning = f"not everything was sent within {patience:g} s; --resume sends the rest"
+            warning = f"not everything was sent within {patience:g} s; the rest is left out"
         finally:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """The process that talks to a tracking service: `python -m agent_forge.tracking_worker JOB`, started by `tracker`.
 
 It looks for finished stages whenever a line arrives on standard input, and for the last time when that closes. The one
-thing it ever prints is why it gave up. It ends by itself soon after its patience is over, whoever may have forgotten it.
+thing it ever prints is why it gave up. It ends by itself soon after its patience is over, even if it is forgotten.
 """
 
 import contextlib
@@ -242,7 +242,7 @@ def main() -> None:
         kind = "" if isinstance(problem, ForgeError) else f"{type(problem).__name__}: "
         text = masked_text(" ".join(f"{kind}{problem}".split()), secrets_of(os.environ))
         with contextlib.suppress(OSError):
-            print(f"{text[:400]}; the rest of this run is not tracked, --resume sends it", file=said, flush=True)
+            print(f"{text[:400]}; what has not been sent is left out", file=said, flush=True)
     # Not a clean end: what services have left running must not be waited for.
     os._exit(code)
 

@@ -8,6 +8,7 @@ private keys, passwords and signatures in addresses); a random string under a ha
 import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from pathlib import Path
 
 MASK = "•••masked•••"
 
@@ -55,9 +56,10 @@ def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the values of variables whose names say that they hold credentials, longest first.
 
     Some, such as a W&B key, look like any other hash; to be known they have to be known by heart. Values of less than
-    eight characters are left out: they would mask ordinary words.
+    eight characters are left out, since they would mask ordinary words, and so are paths: where a key lies is no key.
     """
-    found = {value for name, value in environment.items() if is_secret_name(name) and len(value) >= 8}
+    named = (value for name, value in environment.items() if is_secret_name(name))
+    found = {value for value in named if len(value) >= 8 and not Path(value).is_absolute()}
     return tuple(sorted(found, key=lambda value: (-len(value), value)))
 
 

@@ -13,11 +13,11 @@ from typing import Any
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
-from mlflow.entities import Metric, Param, RunTag  # noqa: E402 - limits are read when it is imported
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.tracking import MlflowClient  # noqa: E402
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
 
-from agent_forge.tracking.protocol import (  # noqa: E402
+from agent_forge.tracking.protocol import (
     JOB_TYPE,
     MODEL_NAME,
     PublishedModel,

@@ -8,7 +8,7 @@ them later.
 import netrc
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, cast
 from urllib.parse import urlparse
 
 import wandb
@@ -43,7 +43,7 @@ class WandbSink:
             job_type=JOB_TYPE,
             config=dict(run.config) | {"champion": run.champion},
             dir=str(run.directory),
-            mode=chosen_mode(os.environ),
+            mode=cast(Literal["online", "offline", "disabled", "shared"], chosen_mode(os.environ)),
             resume="allow",
             save_code=False,
             settings=wandb.Settings(
