@@ -121,7 +121,7 @@ class LocalRun:
         outcome = run_in_fresh_process(name, context, working) if fresh_process else find_stage(name).carry_out(context)
         receipt = self.directory.finish(place, key, digests, outcome)
         self.directory.log("ended", place, receipt.cost)
-        self.progress.stage(place, f"ended after {receipt.cost.seconds:.1f} s")
+        self.progress.stage(place, f"ended after {receipt.cost.seconds:.1f} s", receipt.cost)
         return receipt
 
 

@@ -95,6 +95,7 @@ class QuietSTaRBaker:
         return results
 
     def _stages(self, champion: ChampionRecord, questions: SplitReport, tracker: Tracker) -> RunResults:
+        self._progress.run(champion.bake_id)
         digests = questions.inputs()
         run = LocalRun(self._config, self._directory, champion, self._progress, tracker.look)
         bake_id = {"bake_id": champion.bake_id}

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,12 +19,15 @@ from typing import Literal
 from pydantic import Field
 
 from agent_forge.config import QuietSTaRConfig
+from agent_forge.errors import ForgeError
 from agent_forge.records import Record, read_record
 from agent_forge.run_directory import PARAMETERS
+from agent_forge.stages.executor import Task
 from agent_forge.storage.files import write_atomic
 
 TRACKING = "tracking.json"
 WORKER = "agent_forge.tracking_worker"
+LAST_STAGES = frozenset({"push-artifact", "keep-champion"})
 # After Ctrl-C nobody wants to wait.
 INTERRUPTED_PATIENCE = 2.0
 
@@ -87,7 +91,10 @@ class Tracker:
             directory=directory.resolve(),
             task=task,
         )
-        self._process = _start([sys.executable, "-m", WORKER, job.model_dump_json()])
+        try:
+            self._process = _start([sys.executable, "-m", WORKER, job.model_dump_json()])
+        except OSError as cause:
+            self._give_up(f"its process did not start: {cause}")
 
     def look(self) -> None:
         """Say that a stage has ended; never waits."""
@@ -116,14 +123,34 @@ class Tracker:
             process.wait()
             process.stdout.close()
         if warning:
-            self._warn(f"tracking: {warning}")
-            note_warning(self._directory, warning)
+            self._give_up(warning)
+
+    def _give_up(self, warning: str) -> None:
+        """Say once what went wrong, now and in the report, and go on."""
+        self._warn(f"tracking: {warning}")
+        with contextlib.suppress(ForgeError, OSError):
+            write_state(self._directory, read_state(self._directory).model_copy(update={"warning": warning}))
+
+
+def track_task(task: Task, model_uri: str, warn: Callable[[str], None]) -> None:
+    """Track a whole run from the container of its last stage, waiting a bounded time.
+
+    That stage is never served from a cache and is given what all others made, so what is tracked is whole whichever of
+    them were cached, and no two containers write to one run at a service.
+    """
+    if task.config.tracking == "none" or task.place not in LAST_STAGES:
+        return
+    files = TaskFiles(config=task.config.model_dump(mode="json"), artifacts=task.artifacts, model_uri=model_uri)
+    Tracker(task.config, Path(tempfile.mkdtemp(prefix="forge-tracking-")), warn, files).close()
 
 
 def read_state(directory: Path) -> TrackingState:
-    """Return what has been sent from a run directory so far."""
+    """Return what has been sent from a run directory so far; nothing, when that cannot be read any more."""
     path = directory / TRACKING
-    return read_record(TrackingState, path) if path.is_file() else TrackingState()
+    try:
+        return read_record(TrackingState, path) if path.is_file() else TrackingState()
+    except ForgeError:
+        return TrackingState()
 
 
 def read_parameters(place: Path) -> dict[str, str]:
@@ -135,11 +162,6 @@ def read_parameters(place: Path) -> dict[str, str]:
 def write_state(directory: Path, state: TrackingState) -> None:
     """Write down what has been sent."""
     write_atomic(directory / TRACKING, state.model_dump_json(indent=2) + "\n")
-
-
-def note_warning(directory: Path, warning: str) -> None:
-    """Keep a warning for the report."""
-    write_state(directory, read_state(directory).model_copy(update={"warning": warning}))
 
 
 def _start(command: Sequence[str]) -> "subprocess.Popen[bytes]":

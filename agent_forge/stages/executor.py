@@ -9,6 +9,7 @@ and as parameters with the names of fields. What a stage spent is added to its m
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,28 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
     outcome = stage.carry_out(context)
     write_outcome(given.outputs, outcome)
     return outcome
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task is about, besides its own files: `place` is `<stage>` or `<stage>/<instance>`."""
+
+    place: str
+    config: QuietSTaRConfig
+    artifacts: dict[str, tuple[Path, ...]]
+
+
+def describe_task(name: str, text: str) -> Task:
+    """Return where a task belongs, its configuration and its artifacts, read and written, by name."""
+    given = _parse(text)
+    values = dict(given.inputs.parameterValues)
+    listed = {**given.inputs.artifacts, **given.outputs.artifacts}
+    instance = values.get("cell") or values.get("shard") or ""
+    return Task(
+        place=f"{name}/{instance}" if instance else name,
+        config=_config(values),
+        artifacts={key: tuple(artifact_path(one.uri) for one in found.artifacts) for key, found in listed.items()},
+    )
 
 
 def _config(values: dict[str, Any]) -> QuietSTaRConfig:
