@@ -203,22 +203,31 @@ def _with_upload(figures: StageFigures, job: TrackingJob, artifacts: Mapping[str
     return figures.model_copy(update={"model": model})
 
 
-def _lines(stream: TextIO) -> Iterator[str]:
-    yield "at once"
-    yield from stream
-    yield "for the last time"
+def _looks(said: TextIO, ended: Callable[[], None]) -> Iterator[None]:
+    """Yield whenever it is time to look: at once, at every line, and for the last time."""
+    yield
+    for _ in said:
+        yield
+    ended()
+    yield
 
 
-def follow(job: TrackingJob, said: TextIO, secrets: tuple[str, ...]) -> None:
-    """Send what finished stages have to say until nobody says that there may be more."""
+def follow(job: TrackingJob, said: TextIO, secrets: tuple[str, ...], ended: Callable[[], None] = lambda: None) -> None:
+    """Send what finished stages have to say until nobody says that there may be more.
+
+    Args:
+        job: what is to be sent, and where to.
+        said: gives a line whenever there may be something new, and ends with the run.
+        secrets: texts that must not be sent.
+        ended: called at that end, before what is left is sent.
+    """
     directory = job.directory
     directory.mkdir(parents=True, exist_ok=True)
     # A process that an earlier run has left behind may still be sending.
     with filelock.FileLock(directory / ".tracking.lock", timeout=job.patience):
         sending = Sending(job, secrets)
-        for _ in _lines(said):
+        for _ in _looks(said, ended):
             sending.look()
-        _end_after(job.patience + _GRACE)
         sending.close()
 
 
@@ -236,7 +245,7 @@ def main() -> None:
     os.dup2(2, 1)
     code = 0
     try:
-        follow(job, sys.stdin, secrets_of(os.environ))
+        follow(job, sys.stdin, secrets_of(os.environ), partial(_end_after, job.patience + _GRACE))
     except BaseException as problem:
         code = 1
         kind = "" if isinstance(problem, ForgeError) else f"{type(problem).__name__}: "
