@@ -48,7 +48,11 @@ def write_stage(directory: RunDirectory, facts: RunFacts, place: str, key: str) 
     stage = place.split("/")[0]
     out = directory.begin(place, key) / "out"
     writers[stage](out, facts)
-    parameters = {"model_path": str(directory.root / "baked/model")} if stage == "push-artifact" else {}
+    parameters = {}
+    if stage == "push-artifact":
+        model = directory.root / "baked/model"
+        write_atomic(model / "model.safetensors", "weights")
+        parameters = {"model_path": str(model)}
     outcome = StageOutcome(cost=facts.costs.get(stage, COST), parameters=parameters)
     directory.finish(place, key, {}, outcome)
 
