@@ -104,6 +104,9 @@ def stage(
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
+        task = describe_task(name, executor_input)
+        if not end_with_stdin:
+            progress.stage(task.place, "began")
         outcome = run_executor_input(name, executor_input, progress)
     except ForgeError as error:
         _leave_last_words(str(error))
@@ -113,7 +116,6 @@ def stage(
     if not end_with_stdin:
         from agent_forge.tracker import track_task
 
-        task = describe_task(name, executor_input)
         progress.stage(task.place, f"ended after {outcome.cost.seconds:.1f} s", outcome.cost)
         track_task(task, outcome.parameters.get("model_path", ""), lambda text: progress.note(f"warning: {text}"))
 

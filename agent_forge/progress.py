@@ -148,7 +148,7 @@ class JsonLines(Lines):
 
     def stage(self, name: str, event: str, cost: Cost | None = None) -> None:
         """Print a stage's event; when it has ended, with what it spent."""
-        self._place = name
+        self._place = masked_text(name, self._secrets)
         self._print(event, "info", cost.model_dump() if cost else {})
         if event != "began":
             self._place = ""

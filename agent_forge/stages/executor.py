@@ -127,6 +127,7 @@ class Task:
 
 def describe_task(name: str, text: str) -> Task:
     """Return where a task belongs, its configuration and its artifacts, read and written, by name."""
+    find_stage(name)
     given = _parse(text)
     values = dict(given.inputs.parameterValues)
     listed = {**given.inputs.artifacts, **given.outputs.artifacts}

@@ -56,7 +56,11 @@ class WandbSink:
                 init_timeout=max(run.patience, 1.0),
             ),
         )
-        self._use_champion(run.champion)
+        try:
+            self._use_champion(run.champion)
+        except (wandb.Error, ValueError, OSError) as problem:
+            # The configuration names the champion by its digest all the same.
+            self._run.summary["champion/lineage"] = f"not drawn: {type(problem).__name__}"
         self._held = dict(self._run.summary.get(_HELD) or {}) if self._run.resumed else {}
         return dict(self._held)
 
