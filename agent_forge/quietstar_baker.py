@@ -24,8 +24,8 @@ from agent_forge.records import (
     VerificationReport,
     read_record,
 )
-from agent_forge.run_directory import RunDirectory
-from agent_forge.run_report import REPORT, RESULTS, write_report
+from agent_forge.run_directory import RESULTS, RunDirectory
+from agent_forge.run_report import REPORT, write_report
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, check_champion

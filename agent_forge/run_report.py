@@ -11,13 +11,12 @@ from agent_forge.records import ChampionRecord, Cost, Manifest, Receipt, RunReco
 from agent_forge.report.facts import RunFacts
 from agent_forge.report.gathering import gather, title_of
 from agent_forge.report.page import render
-from agent_forge.run_directory import RECEIPT, RUN
+from agent_forge.run_directory import RECEIPT, RESULTS, RUN
 from agent_forge.stages.context import ARTIFACT_FILES
 from agent_forge.storage.files import write_atomic
 from agent_forge.tracker import read_state
 
 REPORT = "report.html"
-RESULTS = "results.json"
 # Which stage writes what the report shows.
 SHOWN = {
     "extension": "load-and-extend",

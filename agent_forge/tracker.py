@@ -111,16 +111,18 @@ class Tracker:
         patience = self._patience if patience is None else patience
         with contextlib.suppress(OSError):
             process.stdin.close()
-        warning = ""
         try:
-            process.wait(patience)
-            warning = process.stdout.read().decode(errors="replace").strip()
+            code = process.wait(patience)
+            said = process.stdout.read().decode(errors="replace").strip()
+            warning = said or (f"its process ended with code {code}" if code else "")
         except subprocess.TimeoutExpired:
             warning = f"not everything was sent within {patience:g} s; the rest is left out"
         finally:
-            with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            # Only while it has not been waited for is its number its own.
+            if process.poll() is None:
+                with contextlib.suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
             process.stdout.close()
         if warning:
             self._give_up(warning)
@@ -141,7 +143,12 @@ def track_task(task: Task, model_uri: str, warn: Callable[[str], None]) -> None:
     if task.config.tracking == "none" or task.place not in LAST_STAGES:
         return
     files = TaskFiles(config=task.config.model_dump(mode="json"), artifacts=task.artifacts, model_uri=model_uri)
-    Tracker(task.config, Path(tempfile.mkdtemp(prefix="forge-tracking-")), warn, files).close()
+    try:
+        place = Path(tempfile.mkdtemp(prefix="forge-tracking-"))
+    except OSError as cause:
+        warn(f"tracking: there is no place to write to: {cause}")
+        return
+    Tracker(task.config, place, warn, files).close()
 
 
 def read_state(directory: Path) -> TrackingState:

@@ -17,10 +17,10 @@ from typing import TextIO, TypeVar
 import filelock
 
 from agent_forge.errors import ForgeError
-from agent_forge.records import ChampionRecord, Receipt, Record, RunRecord, read_record, text_sha256
+from agent_forge.records import ChampionRecord, Receipt, Record, RunRecord, RunResults, read_record, text_sha256
 from agent_forge.report.gathering import title_of
 from agent_forge.report.redact import masked, masked_text, secrets_of
-from agent_forge.run_directory import PARAMETERS, RECEIPT, RUN
+from agent_forge.run_directory import PARAMETERS, RECEIPT, RESULTS, RUN
 from agent_forge.stage_figures import figures_of
 from agent_forge.stages.context import ARTIFACT_FILES
 from agent_forge.tracker import SentRun, TaskFiles, TrackingJob, read_parameters, read_state, write_state
@@ -84,9 +84,17 @@ class Sending:
     def close(self) -> None:
         """Send the rest; a run that has no results yet did not end well."""
         if self._sink is not None:
-            self._sink.close(self._job.task is not None or (self._job.directory / "results.json").is_file())
+            self._sink.close(self._job.task is not None or self._has_results())
         if (state := read_state(self._job.directory)).warning:
             write_state(self._job.directory, state.model_copy(update={"warning": ""}))
+
+    def _has_results(self) -> bool:
+        """Whether the run has ended with results, and not with those of another bake that was made here before."""
+        found = _in_run(self._job)
+        path = self._job.directory / RESULTS
+        if found is None or not path.is_file():
+            return False
+        return read_record(RunResults, path).bake_id == found.champion.bake_id
 
     def _send(self, found: Found, stage: FinishedStage) -> None:
         assert self._sent is not None

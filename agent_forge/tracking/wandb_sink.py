@@ -1,8 +1,8 @@
 """Weights & Biases, online with a key and offline without one.
 
 A run is `job_type="quietstar"`, grouped by bake id. Sent are figures and the tables of the report, nothing else: no
-console, no code, no git remote, no machine metadata. Offline files lie below the run's directory; `wandb sync` sends
-them later.
+console, no code, no packages, no git remote, no machine metadata. Offline files lie below the run's directory;
+`wandb sync` sends them later.
 """
 
 import netrc
@@ -53,6 +53,7 @@ class WandbSink:
                 disable_git=True,
                 x_disable_meta=True,
                 x_disable_stats=True,
+                x_save_requirements=False,
                 init_timeout=max(run.patience, 1.0),
             ),
         )

@@ -57,7 +57,7 @@ def with_mlflow(facts, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         clean_environment(patch, **SECRETS)
         write_run(run, facts, BAKED)
-        (run / "results.json").write_text("{}")
+        (run / "results.json").write_text(facts.results.model_dump_json())
         assert follow(run, "mlflow") == []
     from mlflow.tracking import MlflowClient
 
