@@ -100,19 +100,28 @@ def stage(
     end_with_stdin: Annotated[bool, typer.Option("--end-with-stdin", help="End when standard input closes.")] = False,
 ) -> None:
     """Run one stage, as its container does."""
-    from agent_forge.progress import Lines
-    from agent_forge.stages.executor import run_executor_input
+    from agent_forge.progress import choose_progress
+    from agent_forge.stages.executor import describe_task, run_executor_input
     from agent_forge.storage.files import write_atomic
 
+    progress = choose_progress(bar=False)
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        outcome = run_executor_input(name, executor_input, Lines())
+        task = describe_task(name, executor_input)
+        if not end_with_stdin:
+            progress.stage(task.place, "began")
+        outcome = run_executor_input(name, executor_input, progress)
     except ForgeError as error:
         _leave_last_words(str(error))
         raise
     if outcome_file is not None:
         write_atomic(outcome_file, outcome.model_dump_json())
+    if not end_with_stdin:
+        from agent_forge.tracker import track_task
+
+        progress.stage(task.place, f"ended after {outcome.cost.seconds:.1f} s", outcome.cost)
+        track_task(task, outcome.parameters.get("model_path", ""), lambda text: progress.note(f"warning: {text}"))
 
 
 @app.command()
@@ -182,6 +191,7 @@ audit_commands.register(app)
 def main() -> None:
     """Run the command line; every foreseen error is one line on stderr and its own exit code."""
     signal.signal(signal.SIGTERM, _terminate)
+    sys.excepthook = _masked_traceback
     sys.exit(_run())
 
 
@@ -215,7 +225,18 @@ def _fail(message: str, code: int) -> int:
 
 
 def _one_line(message: str) -> str:
-    return f"forge: {' '.join(message.split())}"
+    from agent_forge.report.redact import masked_text, secrets_of
+
+    return f"forge: {masked_text(' '.join(message.split()), secrets_of(os.environ))}"
+
+
+def _masked_traceback(*problem: Any) -> None:
+    """Print an error of ours as Python does, but for credentials that stand in it."""
+    import traceback
+
+    from agent_forge.report.redact import masked_text, secrets_of
+
+    print(masked_text("".join(traceback.format_exception(*problem)), secrets_of(os.environ)), end="", file=sys.stderr)
 
 
 def _leave_last_words(message: str) -> None:

@@ -29,7 +29,9 @@ RESERVED_ENVIRONMENT = frozenset({"FORGE_IMAGE", "FORGE_COMMIT", "FORGE_HOME", "
 # What the command line calls the fields that have no default.
 _REQUIRED_OPTIONS = {"model_path": "--model", "output_path": "--out"}
 
-Section = Literal["model", "questions", "prompting", "thoughts", "evaluation", "gate", "bake", "verify", "publish"]
+Section = Literal[
+    "model", "questions", "prompting", "thoughts", "evaluation", "gate", "bake", "verify", "publish", "tracking"
+]
 StageName = Literal[
     "resolve-champion",
     "prepare-questions",
@@ -307,6 +309,21 @@ class QuietSTaRConfig(BaseModel):
         0.9, "verify", "verify", description="Share of baked answers that must open and close a thought.", ge=0, le=1
     )
 
+    tracking: Literal["none", "wandb", "mlflow"] = _field(
+        "none",
+        "tracking",
+        description="Where figures are sent besides the report; credentials and addresses come from the environment.",
+    )
+    tracking_project: str = _field(
+        "quietstar", "tracking", description="Project at W&B, experiment at MLflow.", min_length=1
+    )
+    tracking_timeout: float = _field(
+        30.0, "tracking", description="Seconds that the end of a run waits for figures to arrive.", ge=0, le=86400
+    )
+    tracking_upload_model: bool = _field(
+        False, "tracking", description="Send a published model's files too, not only where they are."
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> "QuietSTaRConfig":
         if self.start_thought_token == self.end_thought_token:
@@ -352,11 +369,18 @@ def narrowed(config: QuietSTaRConfig, stage: str) -> QuietSTaRConfig:
     """Return the configuration that one stage is run with: fields that do not feed it are at their defaults.
 
     So a stage cannot depend on a field that is not declared for it, and what a pipeline caches by is what counts.
-    Stages in `WHOLE` get everything. Fields that change no result, such as `device`, are kept everywhere.
+    Stages in `WHOLE` get everything. Fields that change no result, such as `device`, are kept everywhere, but for
+    those about tracking: only stages in `WHOLE` are tracked from their containers, and nothing else should run again
+    because of them.
     """
     if stage in WHOLE:
         return config
-    unread = [name for name, stages in field_stages().items() if stages and stage not in stages]
+    sections = field_sections()
+    unread = [
+        name
+        for name, stages in field_stages().items()
+        if (stages and stage not in stages) or sections[name] == "tracking"
+    ]
     defaults = {name: QuietSTaRConfig.model_fields[name].default for name in unread if name != "model_path"}
     return config.model_copy(update=defaults)
 

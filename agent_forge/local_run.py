@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,14 @@ class Finished:
 
 @dataclass
 class LocalRun:
-    """Runs stages one after another in one run directory."""
+    """Runs stages one after another in one run directory; `ended` is called after each of them."""
 
     config: QuietSTaRConfig
     directory: RunDirectory
     champion: ChampionRecord
     progress: Progress
     held: Held | None = None
+    ended: Callable[[], None] = lambda: None
     finished: dict[str, Finished] = field(default_factory=dict)
     _models: dict[str, Any] = field(default_factory=dict)
 
@@ -93,6 +94,7 @@ class LocalRun:
             self.progress.stage(place, "done already")
         self.finished[place] = Finished(self.directory.final(place), receipt, self.directory.parameters(place))
         self.record()
+        self.ended()
         return self.finished[place]
 
     def record(self) -> None:
@@ -129,7 +131,7 @@ class LocalRun:
         outcome = run_in_fresh_process(name, context, working) if fresh_process else find_stage(name).carry_out(context)
         receipt = self.directory.finish(place, key, digests, outcome)
         self.directory.log("ended", place, receipt.cost)
-        self.progress.stage(place, f"ended after {receipt.cost.seconds:.1f} s")
+        self.progress.stage(place, f"ended after {receipt.cost.seconds:.1f} s", receipt.cost)
         return receipt
 
 

@@ -22,14 +22,15 @@ from agent_forge.records import (
     VerificationReport,
     read_record,
 )
-from agent_forge.run_directory import RunDirectory
-from agent_forge.run_report import REPORT, RESULTS, TAKEN_MANIFEST, TAKEN_VERDICT, write_report
+from agent_forge.run_directory import RESULTS, RunDirectory
+from agent_forge.run_report import REPORT, TAKEN_MANIFEST, TAKEN_VERDICT, write_report
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, check_champion
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.lease import Held, leased
 from agent_forge.storage.publication import Publication, directory_of, publication
+from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
 
 __all__ = ["QuietSTaRBaker", "QuietSTaRConfig"]
 
@@ -64,8 +65,7 @@ class QuietSTaRBaker:
         with self._directory.locked():
             if self._directory.begun and not self._resume:
                 raise OutputError(f"{self._directory.root} holds a run already; add --resume, or choose another --out")
-            results = self._once(champion, questions)
-            write_atomic(self._directory.root / RESULTS, results.model_dump_json(indent=2) + "\n")
+            results = self._tracked(champion, questions)
             write_report(self._directory.root)
             self._directory.tidy()
         return results
@@ -80,19 +80,33 @@ class QuietSTaRBaker:
         questions = draw_questions(config).report
         return champion_record(config, path, path_digest(path), questions), questions
 
-    def _once(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
+    def _tracked(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
+        """Run the stages with their figures being sent beside them; however that goes, it changes no result."""
+        tracker = Tracker(self._config, self._directory.root, lambda text: self._progress.note(f"warning: {text}"))
+        try:
+            results = self._once(champion, questions, tracker)
+            write_atomic(self._directory.root / RESULTS, results.model_dump_json(indent=2) + "\n")
+        except KeyboardInterrupt:
+            tracker.close(INTERRUPTED_PATIENCE)
+            raise
+        finally:
+            tracker.close()
+        return results
+
+    def _once(self, champion: ChampionRecord, questions: SplitReport, tracker: Tracker) -> RunResults:
         """Do the work unless it is done, or is being done by another process, at the place to publish to."""
+        self._progress.run(champion.bake_id)
         root = publication(self._config.publish_to or self._config.output_path)
         assert root is not None, "a run on this machine has a place to publish to"
         if self._config.publish_to is None:
             if champion.already_published and not self._directory.final("significance-gate").exists():
                 return self._take(champion, root)
-            return self._stages(champion, questions, None)
+            return self._stages(champion, questions, None, tracker)
         while True:
             try:
                 with leased(root.lease(champion.bake_id), self._settled(root, champion), waiting=self._wait) as held:
                     if held is not None or self._directory.ended(champion.bake_id):
-                        return self._stages(champion, questions, held)
+                        return self._stages(champion, questions, held, tracker)
                     return self._take(champion, root)
             except LeaseLost as lost:
                 self._progress.note(f"{lost}; waiting for it")
@@ -123,9 +137,11 @@ class QuietSTaRBaker:
             root.settle(champion.bake_id)
         return self._results(champion, found.gate, found.verification, place)
 
-    def _stages(self, champion: ChampionRecord, questions: SplitReport, held: Held | None) -> RunResults:
+    def _stages(
+        self, champion: ChampionRecord, questions: SplitReport, held: Held | None, tracker: Tracker
+    ) -> RunResults:
         digests = questions.inputs()
-        run = LocalRun(self._config, self._directory, champion, self._progress, held)
+        run = LocalRun(self._config, self._directory, champion, self._progress, held, tracker.look)
         # What was published elsewhere may have been removed since, or the place may be another one now.
         gone = held is not None
         bake_id = {"bake_id": champion.bake_id}

@@ -30,6 +30,7 @@ from agent_forge.storage.files import move_into_place, path_digest, unwritable, 
 RECEIPT = "receipt.json"
 PARAMETERS = "parameters.json"
 RUN = "run.json"
+RESULTS = "results.json"
 
 
 class RunDirectory:

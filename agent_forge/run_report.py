@@ -11,12 +11,12 @@ from agent_forge.records import Cost, Manifest, Receipt, RunRecord, RunResults, 
 from agent_forge.report.facts import RunFacts
 from agent_forge.report.gathering import gather, title_of
 from agent_forge.report.page import render
-from agent_forge.run_directory import RECEIPT, RUN
+from agent_forge.run_directory import RECEIPT, RESULTS, RUN
 from agent_forge.stages.context import ARTIFACT_FILES
 from agent_forge.storage.files import write_atomic
+from agent_forge.tracker import read_state
 
 REPORT = "report.html"
-RESULTS = "results.json"
 # What a run ended with that found the work done by another: copies of what that one left at the publication root.
 TAKEN_MANIFEST = "manifest.json"
 TAKEN_VERDICT = "verdict.json"
@@ -75,9 +75,15 @@ def facts_of_run(directory: Path) -> RunFacts:
         results=_results(directory / RESULTS, run),
         champion=run.champion,
         costs=_costs(receipts),
-        warnings=tuple(f"{place}: {text}" for place, receipt in receipts.items() for text in receipt.warnings),
+        warnings=tuple(f"{place}: {text}" for place, receipt in receipts.items() for text in receipt.warnings)
+        + _tracking(directory),
         **({} if "significance-gate" in done else _taken(directory, run.champion.bake_id)),
     )
+
+
+def _tracking(directory: Path) -> tuple[str, ...]:
+    warning = read_state(directory).warning
+    return (f"tracking: {warning}",) if warning else ()
 
 
 def _stage(place: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from refusals import the_line
-from small_bake import SmallBake, forge
+from small_bake import SECRETS, SmallBake, forge
 
 from agent_forge import cli
 
@@ -23,8 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def undisturbed(tmp_path_factory) -> SmallBake:
     """A run that nothing disturbed; its directory stands beside the place it was made in, since results name that."""
     bake = SmallBake(tmp_path_factory.mktemp("small"))
-    done = forge(*bake.arguments())
+    done = forge(*bake.arguments(), env=os.environ | SECRETS)
     assert done.returncode == 0, done.stderr
+    bake.said.write_text(done.stderr + done.stdout)
     bake.out.rename(bake.finished)
     return bake
 

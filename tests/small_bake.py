@@ -27,6 +27,10 @@ SMALL = {
 COMPARED = ("stages/significance-gate/gate.json", "results.json")
 
 
+# In the environment of the undisturbed run; must not be in anything that it leaves or says.
+SECRETS = {"WANDB_API_KEY": "0f1e2d3c4b5a69788796a5b4c3d2e1f000112233", "HF_TOKEN": "hf_notARealTokenButItLooksLikeOne"}
+
+
 @dataclass(frozen=True)
 class SmallBake:
     """Where one run and its undisturbed model are."""
@@ -43,6 +47,11 @@ class SmallBake:
     def finished(self) -> Path:
         """The undisturbed run."""
         return self.base / "finished"
+
+    @property
+    def said(self) -> Path:
+        """What the undisturbed run wrote to its standard streams."""
+        return self.base / "said"
 
     def arguments(self, *more: str, scenario: str = "bake", **changes: object) -> list[str]:
         """Return the arguments of `forge` for a run in `out`."""

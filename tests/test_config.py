@@ -55,6 +55,8 @@ OTHER = {
     "thought_stop": ("x",),
     "pause_text": ",",
     "bake_method": "full",
+    "tracking": "mlflow",
+    "tracking_project": "other",
     "gradient_checkpointing": True,
     "top_p": 0.5,
     "learning_rate": 0.5,

@@ -6,8 +6,9 @@ private keys, passwords and signatures in addresses); a random string under a ha
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from pathlib import Path
 
 MASK = "•••masked•••"
 
@@ -51,8 +52,21 @@ def is_secret_name(name: str) -> bool:
     return "token" in lower and "thought" not in lower
 
 
-def masked_text(text: str) -> str:
-    """Return a text with everything that looks like a credential replaced by the mask."""
+def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the values of variables whose names say that they hold credentials, longest first.
+
+    Some, such as a W&B key, look like any other hash; to be known they have to be known by heart. Values of less than
+    eight characters are left out, since they would mask ordinary words, and so are paths: where a key lies is no key.
+    """
+    named = (value for name, value in environment.items() if is_secret_name(name))
+    found = {value for value in named if len(value) >= 8 and not Path(value).is_absolute()}
+    return tuple(sorted(found, key=lambda value: (-len(value), value)))
+
+
+def masked_text(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text with everything that is one of the secrets or looks like a credential replaced by the mask."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
     return _LOOKS.sub(lambda found: (found["query"] or found["variable"] or "") + MASK, text)
 
 

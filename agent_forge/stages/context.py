@@ -31,8 +31,12 @@ ARTIFACT_FILES = {
 class Progress(Protocol):
     """Is told how far a run has come."""
 
-    def stage(self, name: str, event: str) -> None:
-        """Say that a stage began, ended or was found done."""
+    def run(self, bake_id: str) -> None:
+        """Say which run this is."""
+        ...
+
+    def stage(self, name: str, event: str, cost: Cost | None = None) -> None:
+        """Say that a stage began, ended after spending something, or was found done."""
         ...
 
     def note(self, line: str) -> None:
@@ -51,7 +55,10 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody sees."""
 
-    def stage(self, name: str, event: str) -> None:
+    def run(self, bake_id: str) -> None:
+        """Do nothing."""
+
+    def stage(self, name: str, event: str, cost: Cost | None = None) -> None:
         """Do nothing."""
 
     def note(self, line: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,29 @@ def _context(
         scratch=scratch,
         artifacts_at=next((listed.artifacts[0].uri for listed in given.outputs.artifacts.values()), ""),
         progress=progress,
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task is about, besides its own files: `place` is `<stage>` or `<stage>/<instance>`."""
+
+    place: str
+    config: QuietSTaRConfig
+    artifacts: dict[str, tuple[Path, ...]]
+
+
+def describe_task(name: str, text: str) -> Task:
+    """Return where a task belongs, its configuration and its artifacts, read and written, by name."""
+    find_stage(name)
+    given = _parse(text)
+    values = dict(given.inputs.parameterValues)
+    listed = {**given.inputs.artifacts, **given.outputs.artifacts}
+    instance = values.get("cell") or values.get("shard") or ""
+    return Task(
+        place=f"{name}/{instance}" if instance else name,
+        config=_config(values),
+        artifacts={key: tuple(artifact_path(one.uri) for one in found.artifacts) for key, found in listed.items()},
     )
 
 
