@@ -85,6 +85,10 @@ FIELDS = {
     "fewer questions than a split needs": ({"eval_samples": 5000}, ["5000", "eval_samples"]),
     "unknown device": ({"device": "tpu"}, ["device", "tpu", "cuda"]),
     "thoughts longer than the context": ({"max_thought_length": 10_000}, ["max_thought_length 10000", "context"]),
+    "exemplars of a file, but none wanted": ({"few_shot_file": "own.jsonl"}, ["own.jsonl", "few_shot is 0"]),
+    "missing file of exemplars": ({"few_shot": 2, "few_shot_file": "none.jsonl"}, ["none.jsonl"]),
+    "more exemplars than fit": ({"few_shot": 100}, ["few_shot", "100", "32"]),
+    "a stop string that exemplars hold": ({"few_shot": 2, "stop_strings": ["5", "3"]}, ["stop_strings", "exemplar"]),
     "another reader's reference": ({"model_path": "ftp://host/model"}, ["ftp://"]),
 }
 # The lines of a question file, and what the line must name.
@@ -150,6 +154,13 @@ def test_bad_fields(tmp_path, out, refusal, case):
         arguments = [a for a in arguments if a not in ("--model", str(SmallBake.CHAMPION))]
     mentions(refusal(*arguments, quiet=False), words)
     assert not out.exists()
+
+
+def test_prompts_too_long_for_the_model_are_refused_by_name_before_anything_is_sampled(tmp_path, out, refusal):
+    line = refusal(*run_arguments(tmp_path, few_shot=32, eval_samples=4, bake_samples=4))
+    mentions(line, ["question ", "of task arithmetic", "of them exemplars", "takes 512", "few_shot"])
+    assert not list(out.rglob("baseline-0.jsonl")) and not list(out.rglob("results.jsonl"))
+    nothing_half_written(out)
 
 
 @pytest.mark.parametrize("case", QUESTION_FILES)

@@ -37,6 +37,8 @@ def test_a_published_run_has_all_its_facts(finished_bake):
     assert {row.question_id for row in facts.gate_rows + facts.verify_rows} == set(facts.questions)
     assert facts.traces and facts.traces.kept + sum(facts.traces.rejected.values()) == facts.traces.samples
     assert facts.bake and facts.verification and facts.extension and facts.splits
+    assert facts.prompting and facts.prompting == facts.manifest.prompting
+    assert facts.prompting.template_text == "Q: {prompt}\n" and facts.prompting.few_shot == ()
     assert facts.manifest and facts.manifest.bake_id == results.bake_id == facts.champion.bake_id
     assert set(facts.costs) == {place.split("/")[0] for place in stages_of(run)}
     assert facts.config["questions"]["eval_samples"] == 40

@@ -5,12 +5,12 @@ from agent_forge.models.finetune import BakeSettings, ProgressEvent, TrainingExa
 from agent_forge.models.load import LoadedModel
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.save import save_model
-from agent_forge.records import BakeReport
+from agent_forge.records import BakeReport, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.examples import replay_example, split_heldout, that_fit, trace_example
 from agent_forge.stages.rows import open_model
 from agent_forge.storage.files import path_digest, write_atomic
-from agent_forge.storage.question_files import read_exemplars, read_split
+from agent_forge.storage.question_files import EXEMPLARS, read_exemplars, read_split
 from agent_forge.storage.trace_files import TraceSet, read_traces, write_traces
 
 
@@ -18,7 +18,8 @@ def bake_stage(context: StageContext) -> StageOutcome:
     """Train, then write the baked model, the report of the training and the whole trace set."""
     meter = Meter()
     loaded = open_model(context, context.input("extended"))
-    prompting = Prompting.of(context.config, loaded.tokenizer, read_exemplars(context.input("questions")))
+    exemplars = read_exemplars(context.input("questions"))
+    prompting = Prompting.of(context.config, loaded.tokenizer, exemplars)
     found = read_traces(context.inputs["traces"])
     train, heldout = _examples(context, loaded, prompting, found)
     settings = BakeSettings.of(context.config)
@@ -44,6 +45,9 @@ def bake_stage(context: StageContext) -> StageOutcome:
     # The model on the shelf is the baked one from here on: no later stage may take it for the extended one.
     context.models.clear()
     save_model(loaded, context.outputs["baked"])
+    if exemplars:
+        # Published with the model, which is meant for use behind them.
+        write_atomic(context.outputs["baked"] / EXEMPLARS, rows_text(exemplars))
     write_traces(context.outputs["trace_set"], found)
     write_atomic(context.outputs["bake_report"], report.model_dump_json(indent=2) + "\n")
     return StageOutcome(cost=meter.cost(report.curve[-1].tokens if report.curve else 0), metrics=_metrics(report))
