@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from refusals import the_line
 from small_bake import SmallBake, forge
 
@@ -13,6 +14,10 @@ from agent_forge import cli
 
 # Tests run side by side; models this small gain nothing from threads and would only fight over the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says more about the machine than about the law.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
