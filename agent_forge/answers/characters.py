@@ -32,7 +32,7 @@ _LOOKALIKES = str.maketrans(
     }
 )
 _SIGN_ABOVE = re.compile(r"(?<![\w)}\]])\^\{([-+])\}")
-_FOREIGN_DIGIT = re.compile(r"[^\x00-\x7f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SAME_MEANING = str.maketrans(
     {
         "\u2010": "-",  # hyphen
@@ -66,7 +66,14 @@ def plain(text: str) -> str:
     text = _VULGAR_FRACTION.sub(lambda match: f" {unicodedata.normalize('NFKC', match.group())} ", text)
     text = unicodedata.normalize("NFKC", text).translate(_SAME_MEANING)
     text = _EN_DASH_SIGN.sub("-", text)
-    return _FOREIGN_DIGIT.sub(_ascii_digit, text)
+    # By kind of character, not by character: one sign can expand to eighteen.
+    digits = {sign: unicodedata.decimal(sign, None) for sign in set(text)}
+    return text.translate({ord(sign): str(digit) for sign, digit in digits.items() if digit is not None})
+
+
+def encodable(text: str) -> str:
+    """Return the text with replacement characters for lone surrogates, which no file or pipe can hold."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def plain_answer(text: str) -> str:
@@ -75,8 +82,3 @@ def plain_answer(text: str) -> str:
         return text
     text = _SUBSCRIPT_RUN.sub(lambda run: f"_{{{run.group().translate(_SUBSCRIPTS)}}}", text)
     return _SIGN_ABOVE.sub(r"\1", plain(text.translate(_LOOKALIKES)))
-
-
-def _ascii_digit(match: re.Match[str]) -> str:
-    digit = unicodedata.decimal(match.group(), None)
-    return match.group() if digit is None else str(digit)

@@ -105,6 +105,8 @@ def reference_letter(reference: str, options: Mapping[str, str]) -> str | None:
 
 def _is_option(completion: str, options: Mapping[str, str]) -> bool:
     """Whether a completion is one option as the question writes it: not a repetition, however long it is."""
+    if len(completion) > 2 * sum(map(len, options.values())) + 100:
+        return False
     bare = plain(completion).strip(_EDGES)
     head = _HEAD.match(bare)
     named = _by_text(normalise_text(bare[head.end() :]), options) if head else None

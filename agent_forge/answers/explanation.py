@@ -5,6 +5,7 @@ Read with the graders' own functions, after the grade is made; it never changes 
 
 from typing import Literal
 
+from agent_forge.answers.characters import encodable
 from agent_forge.answers.marks import Mark, Style, find_marks
 from agent_forge.answers.quantity import clean
 from agent_forge.answers.repeats import without_question
@@ -43,7 +44,7 @@ def explain(kind: AnswerKind, completion: str, reference: str, prompt: str, grad
         prompt: the question; its copies are not read.
         grade: what the grader said.
     """
-    place, excerpt, marks = _read(kind, completion, prompt, grade)
+    place, excerpt, marks = _read(kind, encodable(completion), prompt, grade)
     why = _why(place, reference, grade)
     return Explanation(place=place, excerpt=_short(excerpt), marks=marks, reference=_short(reference), why=why)
 

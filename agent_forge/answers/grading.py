@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from agent_forge.answers.characters import encodable
 from agent_forge.answers.choice import grade_choice, read_options, reference_letter
 from agent_forge.answers.code import code_reference_problem, grade_code
 from agent_forge.answers.number import grade_number, read_reference
@@ -28,6 +29,7 @@ def grade(
         SandboxError: when a sandbox does not come up although others did.
     """
     require_grader(kind, allow_code_execution)
+    completion = encodable(completion)
     if kind == "number":
         return grade_number(completion, reference, prompt)
     if kind == "choice":

@@ -85,7 +85,7 @@ def find_marks(text: str) -> list[Mark]:
     tags = [mark for mark in _tags(text) if not _is_around_a_box(mark)]
     formal = sorted([*_hashes(text), *boxes, *tags], key=lambda mark: mark.start)[-MOST:]
     formal = [_unless_denied(text, mark) for mark in formal]
-    return sorted([*formal, *_cues(text, formal)[-MOST:]], key=lambda mark: mark.start)
+    return sorted([*formal, *_cues(text, formal)], key=lambda mark: mark.start)
 
 
 def sentence_start(text: str, before: int) -> int:
@@ -161,8 +161,10 @@ def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
     A cue in a question or a supposition says nothing: its content is empty.
     """
     starts = [mark.start for mark in formal]
-    marks = []
-    for cue in _CUE.finditer(text):
+    marks: list[Mark] = []
+    for cue in reversed(list(_CUE.finditer(text))):
+        if len(marks) == MOST:
+            break
         around = bisect_left(starts, cue.start()) - 1
         if around >= 0 and formal[around].style == "box" and cue.start() < formal[around].end:
             continue
@@ -178,4 +180,4 @@ def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
             content = ""
         if content.strip("$([\\*") or not cut:
             marks.append(Mark("cue", cue.start(), end, content))
-    return marks
+    return marks[::-1]
