@@ -9,6 +9,7 @@ from agent_forge.errors import ConfigError
 from agent_forge.records import Manifest, Verdict, VerificationReport
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.lease import Held, LeaseFile
+from agent_forge.storage.moving import Watcher
 from agent_forge.storage.s3 import SCHEME
 from agent_forge.storage.s3_publication import S3Publication
 
@@ -35,7 +36,7 @@ class Publication(Protocol):
         """Return the place of a bake's lease."""
         ...
 
-    def publish(self, model: Path, manifest: Manifest, held: Held | None = None) -> str:
+    def publish(self, model: Path, manifest: Manifest, held: Held | None = None, watcher: Watcher | None = None) -> str:
         """Publish a verified model, once; return where its manifest is."""
         ...
 
