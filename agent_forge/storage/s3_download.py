@@ -23,8 +23,8 @@ from agent_forge.errors import ChampionError, CheckFailed, StoreError
 from agent_forge.records import Manifest
 from agent_forge.storage.files import file_sha256, move_into_place, writing_to
 from agent_forge.storage.moving import Moving, Watcher
-from agent_forge.storage.s3 import CONNECTIONS, Location, connect, is_missing, safe_name, talking_about
-from agent_forge.storage.s3_upload import PART
+from agent_forge.storage.s3 import CONNECTIONS, Location, connect, safe_name, talking_about
+from agent_forge.storage.s3_upload import PART, stored
 
 MANIFEST = "manifest.json"
 # A manifest lists files; one that is larger than this is none.
@@ -94,16 +94,8 @@ def _listed(client: Any, place: Location) -> list[Remote]:
 
 
 def _single(client: Any, place: Location) -> list[Remote]:
-    from botocore.exceptions import ClientError
-
-    try:
-        found = client.head_object(Bucket=place.bucket, Key=place.key)
-    except ClientError as cause:
-        if is_missing(cause):
-            return []
-        raise
-    etag = str(found["ETag"]).strip('"')
-    return [Remote(place.key.rsplit("/", 1)[-1], place, etag, int(found["ContentLength"]))]
+    found = stored(client, place)
+    return [Remote(place.key.rsplit("/", 1)[-1], place, found.etag, found.size)] if found else []
 
 
 def _manifest(client: Any, files: Sequence[Remote]) -> Manifest | None:

@@ -38,6 +38,9 @@ def stored(client: Any, place: Location) -> Stored | None:
     except ClientError as cause:
         if is_missing(cause):
             return None
+        if error_code(cause) in {"400", "403"}:
+            # An answer that has no body gives no reason; the answer to this gives it.
+            client.get_object(Bucket=place.bucket, Key=place.key)["Body"].close()
         raise
     return described(found)
 
