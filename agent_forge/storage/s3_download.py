@@ -197,6 +197,7 @@ def _copy_range(client: Any, file: Remote, first: int, last: int, target: Path) 
         for chunk in found["Body"].iter_chunks(2**20):
             offset += _write_all(handle, chunk, offset)
     finally:
+        found["Body"].close()
         os.close(handle)
     if offset != last + 1:
         raise StoreError(f"{file.place}: {offset - first:,} bytes came instead of {last + 1 - first:,}; run again")
