@@ -75,7 +75,7 @@ class QuietSTaRBaker:
         config = self._config
         resolve_device(config.device)
         open_corpora(config.also_exclude)
-        path = champion_path(config.model_path)
+        path = champion_path(config.model_path, self._progress)
         check_champion(config, path)
         questions = draw_questions(config).report
         return champion_record(config, path, path_digest(path), questions), questions

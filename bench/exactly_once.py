@@ -1,10 +1,14 @@
 """Exactly once: many runs of one bake, and publishers killed at random moments, in a directory and in a bucket.
 
     PYTHONPATH=tests python bench/exactly_once.py runs  --processes 100 --store directory|s3
+    PYTHONPATH=tests python bench/exactly_once.py leases --processes 100 --store directory|s3
     PYTHONPATH=tests python bench/exactly_once.py kills --kills 50      --store directory|s3
 
 `runs` forks processes that each make the whole run of the bundled champion made small, with a run directory of their
 own and one place to publish to. One is to train, all are to end alike.
+
+`leases` does the same with everything but the stages: the lease, the wait, publishing and reading back are real, a line
+in a file stands for training. So a hundred processes fit on two cores that others share.
 
 `kills` forks processes that publish a model of 40 MB and kills them after a random time, until each of several models
 is published. After every kill a manifest that can be read must describe files that are there; at the end all must be
@@ -93,6 +97,50 @@ def count_runs(base: Path, root: str, processes: int) -> dict[str, object]:
         "published": sum(found["published"] for found in results),
         "manifests": manifests(root),
         "model_whole": whole is not None,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def lead_or_wait(base: Path, root: str, model: Path, sample: Manifest, number: int) -> None:
+    """Train, as far as that is a line in a file, and publish, or wait; write down the manifest that is there then."""
+    place = publication(root)
+    assert place is not None
+    manifest = sample.model_copy(update={"created_at": f"by process {number}"})
+
+    def settled() -> bool:
+        return place.published(manifest.bake_id) is not None
+
+    with lease.leased(place.lease(manifest.bake_id), settled) as held:
+        if held is not None:
+            with (base / "trained").open("a") as file:
+                file.write(f"{number}\n")
+            time.sleep(2)
+            place.publish(model, manifest, held)
+    (base / f"result-{number}").write_text(place.manifest(manifest.bake_id).model_dump_json())
+    os._exit(0)
+
+
+def count_leases(base: Path, root: str, processes: int) -> dict[str, object]:
+    """Start all processes at once; count who trained and what they found at the end."""
+    began, model = time.monotonic(), base / "model"
+    model.mkdir()
+    (model / "model.safetensors").write_bytes(random.Random(0).randbytes(20_000_000))
+    sample = next(found for run in RUNS.values() if (found := run().manifest) is not None)
+    sample = sample.model_copy(update={"files": list_files(model)})
+    children = [
+        FORK.Process(target=lead_or_wait, args=(base, root, model, sample, number)) for number in range(processes)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    return {
+        "processes": processes,
+        "exit_0": sum(child.exitcode == 0 for child in children),
+        "trained": len((base / "trained").read_text().split()),
+        "different_results": len({path.read_text() for path in base.glob("result-*")}),
+        "manifests": manifests(root),
+        "model_whole": whole_model(publication(root), root, sample.bake_id) is not None,
         "seconds": round(time.monotonic() - began, 1),
     }
 
@@ -212,9 +260,9 @@ def left_over(root: str) -> list[str]:
 
 
 def main() -> None:
-    """Run one of the two."""
+    """Run one of the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("runs", "kills"))
+    parser.add_argument("what", choices=("runs", "leases", "kills"))
     parser.add_argument("--store", choices=("directory", "s3"), default="directory")
     parser.add_argument("--processes", type=int, default=100)
     parser.add_argument("--kills", type=int, default=50)
@@ -223,6 +271,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory, store(given.store, Path(directory)) as root:
         if given.what == "runs":
             found = count_runs(Path(directory), root, given.processes)
+        elif given.what == "leases":
+            found = count_leases(Path(directory), root, given.processes)
         else:
             found = count_kills(Path(directory), root, given.kills, given.seed)
     print(json.dumps({"what": given.what, "store": given.store, **found}))

@@ -35,9 +35,11 @@ class Proxy:
     _seen: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def spoil(self, fault: str, every: int = 1, methods: tuple[str, ...] = ("GET", "HEAD", "PUT", "POST")) -> None:
-        """Spoil every so many-th request of some methods; no fault at all for an empty name."""
-        self.fault, self.every, self.methods, self.spoiled, self._seen = fault, every, methods, 0, 0
+    def spoil(
+        self, fault: str, every: int = 1, methods: tuple[str, ...] = ("GET", "HEAD", "PUT", "POST"), after: int = 0
+    ) -> None:
+        """Spoil every so many-th request of some methods after the first few; none at all for an empty name."""
+        self.fault, self.every, self.methods, self.spoiled, self._seen = fault, every, methods, 0, -after
 
     def chosen(self, method: str) -> str:
         """Return the fault for the next request, empty for none."""
@@ -45,7 +47,7 @@ class Proxy:
             if not self.fault or method not in self.methods:
                 return ""
             self._seen += 1
-            if self._seen % self.every:
+            if self._seen <= 0 or self._seen % self.every:
                 return ""
             self.spoiled += 1
             return self.fault

@@ -39,7 +39,7 @@ def push_artifact(context: StageContext) -> StageOutcome:
     if (kept := context.outputs.get("model")) is not None:
         places.append(str(publish_into(baked, manifest, kept)))
     if (root := publication_of(context.config)) is not None:
-        places.append(root.publish(baked, manifest, context.held))
+        places.append(root.publish(baked, manifest, context.held, context.progress))
         # Another run may have published the same bake first: then its manifest is the real one.
         manifest = root.manifest(manifest.bake_id)
     if not places:

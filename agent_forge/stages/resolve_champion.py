@@ -13,7 +13,7 @@ from agent_forge.errors import ChampionError, ConfigError, ForgeError
 from agent_forge.models.load import download, outline
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import ChampionRecord, SplitReport
-from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.stages.context import Meter, Progress, Stage, StageContext, StageOutcome
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.rows import require_room
 from agent_forge.storage.cluster_store import root_beside
@@ -32,7 +32,7 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     meter = Meter()
     config = _rooted(context)
     open_corpora(config.also_exclude)
-    path = champion_path(config.model_path)
+    path = champion_path(config.model_path, context.progress)
     check_champion(config, path)
     digest = path_digest(path)
     report = draw_questions(config).report
@@ -82,14 +82,14 @@ def _told(config: QuietSTaRConfig) -> str:
     return json.dumps(config.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
 
 
-def champion_path(reference: str) -> Path:
+def champion_path(reference: str, progress: Progress | None = None) -> Path:
     """Return the local path of a champion, downloading it when it is in a bucket or a name on the hub.
 
     Raises:
         ChampionError: when there is nothing there.
     """
     if in_a_bucket(reference):
-        return fetch(reference)
+        return fetch(reference, progress)
     path = local_path(reference)
     if path is None:
         return download(hub_name(reference))

@@ -24,6 +24,7 @@ from agent_forge.errors import StoreError
 from agent_forge.records import Alias, Manifest, Verdict, VerificationReport, parse_record, read_record
 from agent_forge.storage.files import move_into_place, sync_directory, sync_tree, write_atomic, writing_to
 from agent_forge.storage.lease import Held, Lease
+from agent_forge.storage.moving import Watcher
 from agent_forge.storage.publish import MANIFEST, publish_into
 
 LOCK = ".publication.lock"
@@ -68,13 +69,14 @@ class DirectoryPublication:
         """Return the place of a bake's lease."""
         return DirectoryLease(self.root, bake_id)
 
-    def publish(self, model: Path, manifest: Manifest, held: Held | None = None) -> str:
+    def publish(self, model: Path, manifest: Manifest, held: Held | None = None, watcher: Watcher | None = None) -> str:
         """Publish a verified model; a no-op when the same bake is there already.
 
         Args:
             model: directory of the baked model.
             manifest: its `files` must describe exactly what is in `model`.
             held: the lease of the run, where there is one.
+            watcher: is told how much is there.
 
         Returns:
             The manifest's path.
@@ -86,7 +88,7 @@ class DirectoryPublication:
         final = self._place(manifest.bake_id)
         if self.published(manifest.bake_id) is None:
             with writing_to(self.root), self._preparing(final, held) as prepared:
-                publish_into(model, manifest, prepared)
+                publish_into(model, manifest, prepared, watcher)
                 with locked(self.root):
                     _check(held)
                     _move_in(prepared, final)

@@ -13,11 +13,12 @@ from agent_forge.storage.files import (
     write_atomic,
     writing_to,
 )
+from agent_forge.storage.moving import Moving, Watcher
 
 MANIFEST = "manifest.json"
 
 
-def publish_into(model: Path, manifest: Manifest, final: Path) -> Path:
+def publish_into(model: Path, manifest: Manifest, final: Path, watcher: Watcher | None = None) -> Path:
     """Make `final` a published model: files first, each checked after the copy, the manifest last.
 
     Nobody else may write there.
@@ -26,6 +27,7 @@ def publish_into(model: Path, manifest: Manifest, final: Path) -> Path:
         model: directory of the baked model.
         manifest: its `files` must describe exactly what is in `model`.
         final: what is there is replaced.
+        watcher: is told how much is there.
 
     Returns:
         The manifest's path.
@@ -37,7 +39,7 @@ def publish_into(model: Path, manifest: Manifest, final: Path) -> Path:
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():
             shutil.rmtree(final)
-        _copy(model, final, manifest.files)
+        _copy(model, final, manifest.files, watcher)
         write_atomic(final / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     return final / MANIFEST
 
@@ -63,15 +65,17 @@ def verify_artifact(directory: Path) -> Manifest:
     return manifest
 
 
-def _copy(model: Path, final: Path, files: tuple[FileRecord, ...]) -> None:
+def _copy(model: Path, final: Path, files: tuple[FileRecord, ...], watcher: Watcher | None) -> None:
     if list_files(model) != files:
         raise OutputError(f"{model} changed while it was being published; run again")
+    moving = Moving(watcher, "publishing", sum(file.size for file in files))
     for file in files:
         target = final / file.path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(model / file.path, target)
         if file_sha256(target) != file.sha256:
             raise OutputError(f"{target} differs from what was copied; check the disk and run again")
+        moving.add(file.size)
     sync_tree(final)
     sync_directory(final.parent)
 

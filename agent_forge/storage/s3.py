@@ -27,6 +27,7 @@ _REFUSALS = {
     "NoSuchBucket": "there is no such bucket; create it or correct the name",
     "AccessDenied": "access is denied; check the credentials and the bucket's policy",
     "403": "access is denied; check the credentials and the bucket's policy",
+    "400": "the store refuses without a reason; check the credentials",
     "InvalidAccessKeyId": "the access key is unknown; check AWS_ACCESS_KEY_ID and the endpoint",
     "SignatureDoesNotMatch": "the secret does not fit the access key; check AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the credentials have expired; get new ones",

@@ -22,8 +22,9 @@ from pydantic import ValidationError
 from agent_forge.errors import ChampionError, CheckFailed, StoreError
 from agent_forge.records import Manifest
 from agent_forge.storage.files import file_sha256, move_into_place, writing_to
-from agent_forge.storage.s3 import CONNECTIONS, Location, connect, is_missing, safe_name, talking_about
-from agent_forge.storage.s3_upload import PART
+from agent_forge.storage.moving import Moving, Watcher
+from agent_forge.storage.s3 import CONNECTIONS, Location, connect, safe_name, talking_about
+from agent_forge.storage.s3_upload import PART, stored
 
 MANIFEST = "manifest.json"
 # A manifest lists files; one that is larger than this is none.
@@ -46,11 +47,12 @@ def cache_directory() -> Path:
     return Path(os.environ.get("FORGE_HOME") or "~/.cache/agent-forge").expanduser() / "s3"
 
 
-def fetch(uri: str) -> Path:
+def fetch(uri: str, watcher: Watcher | None = None) -> Path:
     """Return the local copy of a model in a bucket, fetched unless it is there already.
 
     Args:
         uri: `s3://bucket/prefix` of a model's files, or `s3://bucket/model.gguf`.
+        watcher: is told how much has arrived.
 
     Raises:
         ChampionError: when there is no model, or a name in it leads out of its directory.
@@ -71,7 +73,7 @@ def fetch(uri: str) -> Path:
             whole.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(whole.parent / f".{whole.name}.lock"):
                 if not whole.exists():
-                    _fetch_all(client, files, manifest, whole)
+                    _fetch_all(client, files, manifest, whole, watcher)
     return whole / files[0].name if place.key.endswith(".gguf") else whole
 
 
@@ -95,16 +97,8 @@ def _listed(client: Any, place: Location) -> list[Remote]:
 
 
 def _single(client: Any, place: Location) -> list[Remote]:
-    from botocore.exceptions import ClientError
-
-    try:
-        found = client.head_object(Bucket=place.bucket, Key=place.key)
-    except ClientError as cause:
-        if is_missing(cause):
-            return []
-        raise
-    etag = str(found["ETag"]).strip('"')
-    return [Remote(place.key.rsplit("/", 1)[-1], place, etag, int(found["ContentLength"]))]
+    found = stored(client, place)
+    return [Remote(place.key.rsplit("/", 1)[-1], place, found.etag, found.size)] if found else []
 
 
 def _manifest(client: Any, files: Sequence[Remote]) -> Manifest | None:
@@ -136,7 +130,9 @@ def _digest(client: Any, files: Sequence[Remote]) -> str:
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
-def _fetch_all(client: Any, files: Sequence[Remote], manifest: Manifest | None, whole: Path) -> None:
+def _fetch_all(
+    client: Any, files: Sequence[Remote], manifest: Manifest | None, whole: Path, watcher: Watcher | None
+) -> None:
     partial = whole.parent / f".{whole.name}.partial"
     # Beside the model, not in it: it moves to its final name as a whole.
     records = whole.parent / f".{whole.name}.parts"
@@ -145,8 +141,10 @@ def _fetch_all(client: Any, files: Sequence[Remote], manifest: Manifest | None, 
         (partial / file.name).touch()
     records.mkdir(exist_ok=True)
     missing = [part for file in files for part in _missing_parts(file, _record(records, file))]
+    total, coming = sum(file.size for file in files), sum(_part_size(file, number) for file, number in missing)
+    moving = Moving(watcher, "fetching", total, total - coming)
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        for task in [pool.submit(_fetch_part, client, file, n, partial, records) for file, n in missing]:
+        for task in [pool.submit(_fetch_part, client, file, n, partial, records, moving) for file, n in missing]:
             task.result()
     digests = {file.path: file.sha256 for file in manifest.files} if manifest else {}
     for file in files:
@@ -170,7 +168,11 @@ def _missing_parts(file: Remote, record: Path) -> list[tuple[Remote, int]]:
     return [(file, number) for number in range(-(-file.size // PART)) if number not in done]
 
 
-def _fetch_part(client: Any, file: Remote, number: int, partial: Path, records: Path) -> None:
+def _part_size(file: Remote, number: int) -> int:
+    return min(PART, file.size - number * PART)
+
+
+def _fetch_part(client: Any, file: Remote, number: int, partial: Path, records: Path, moving: Moving) -> None:
     """Fetch one part to its place in the file, then note that it is there."""
     from botocore.exceptions import HTTPClientError, IncompleteReadError, ResponseStreamingError
 
@@ -186,6 +188,7 @@ def _fetch_part(client: Any, file: Remote, number: int, partial: Path, records: 
             time.sleep(2**attempt / 10)
     with _record(records, file).open("a") as record:
         record.write(f"{number}\n")
+    moving.add(_part_size(file, number))
 
 
 def _copy_range(client: Any, file: Remote, first: int, last: int, target: Path) -> None:
@@ -197,6 +200,7 @@ def _copy_range(client: Any, file: Remote, first: int, last: int, target: Path) 
         for chunk in found["Body"].iter_chunks(2**20):
             offset += _write_all(handle, chunk, offset)
     finally:
+        found["Body"].close()
         os.close(handle)
     if offset != last + 1:
         raise StoreError(f"{file.place}: {offset - first:,} bytes came instead of {last + 1 - first:,}; run again")

@@ -13,8 +13,12 @@ of other bytes left behind is replaced, an hour after it was written. Ages are t
 
 import contextlib
 import time
+<<<<<<< HEAD
 import uuid
 from collections.abc import Iterator
+=======
+from collections.abc import Callable, Iterator
+>>>>>>> lease
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +27,12 @@ from agent_forge.errors import InputError, OutputError, StoreError
 from agent_forge.records import Alias, FileRecord, Manifest, Record, Verdict, VerificationReport, parse_record
 from agent_forge.storage.files import list_files
 from agent_forge.storage.lease import LEASE_SECONDS, Held, Lease, leased
+<<<<<<< HEAD
 from agent_forge.storage.s3 import ATTEMPTS, Location, connect, is_missing, talking_about
+=======
+from agent_forge.storage.moving import Moving, Watcher
+from agent_forge.storage.s3 import Location, connect, is_missing, talking_about
+>>>>>>> lease
 from agent_forge.storage.s3_download import LARGEST_MANIFEST, MANIFEST
 from agent_forge.storage.s3_upload import Stored, described, expected_etag, object_sha256, put_file, put_text, stored
 
@@ -105,13 +114,14 @@ class S3Publication:
         """Return the place of a bake's lease."""
         return S3Lease(self._client, self._root / "leases" / f"{bake_id}.json")
 
-    def publish(self, model: Path, manifest: Manifest, held: Held | None = None) -> str:
+    def publish(self, model: Path, manifest: Manifest, held: Held | None = None, watcher: Watcher | None = None) -> str:
         """Publish a verified model; a no-op when the same bake is there already.
 
         Args:
             model: directory of the baked model.
             manifest: its `files` must describe exactly what is in `model`.
             held: the lease of the run, where it holds one; else one is held while publishing.
+            watcher: is told how much is there.
 
         Returns:
             The manifest's URI.
@@ -125,7 +135,7 @@ class S3Publication:
         with talking_about(self._root):
             with self._leased(manifest.bake_id, held) as holding:
                 if holding is not None:
-                    self._put_model(model, manifest, place, holding)
+                    self._put_model(model, manifest, place, holding, watcher)
             self.settle(manifest.bake_id)
         return str(place / MANIFEST)
 
@@ -170,25 +180,36 @@ class S3Publication:
     def _place(self, bake_id: str) -> Location:
         return self._root / "baked" / bake_id
 
-    def _put_model(self, model: Path, manifest: Manifest, place: Location, held: Held) -> None:
+    def _put_model(self, model: Path, manifest: Manifest, place: Location, held: Held, watcher: Watcher | None) -> None:
         if stored(self._client, place / MANIFEST) is not None:
             return
         if list_files(model) != manifest.files:
             raise OutputError(f"{model} changed while it was being published; run again")
+        moving = Moving(watcher, "publishing", sum(file.size for file in manifest.files))
         with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
             tasks = [
-                pool.submit(self._put, model / file.path, file, place / file.path, held) for file in manifest.files
+                pool.submit(self._put, model / file.path, file, place / file.path, held, moving.add)
+                for file in manifest.files
             ]
             for task in tasks:
                 task.result()
         held.check()
         put_text(self._client, place / MANIFEST, manifest.model_dump_json(indent=2) + "\n", None)
 
-    def _put(self, path: Path, file: FileRecord, place: Location, held: Held | None, replacing: bool = False) -> None:
+    def _put(
+        self,
+        path: Path,
+        file: FileRecord,
+        place: Location,
+        held: Held | None,
+        moved: Callable[[int], None] = lambda _: None,
+        replacing: bool = False,
+    ) -> None:
         """Make a file lie at its place, unless it does already."""
         etag = expected_etag(path)
         seen = stored(self._client, place)
         if seen is not None and (seen.etag, seen.size) == (etag, file.size):
+            moved(file.size)
             return
         if not replacing and seen is not None and seen.age < LEFT_BEHIND_SECONDS:
             raise StoreError(
@@ -196,7 +217,7 @@ class S3Publication:
                 f"replaced after {LEFT_BEHIND_SECONDS:,.0f} s: run again then, or remove them"
             )
         _check(held)
-        written = put_file(self._client, place, path, seen)
+        written = put_file(self._client, place, path, seen, moved)
         found = stored(self._client, place)
         # A request whose answer was lost is repeated, and refused because of what it has written itself.
         if found is not None and (found.etag, found.size) == (etag, file.size):

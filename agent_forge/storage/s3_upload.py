@@ -6,6 +6,7 @@ side; the condition is checked by the request that puts them together.
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -37,6 +38,9 @@ def stored(client: Any, place: Location) -> Stored | None:
     except ClientError as cause:
         if is_missing(cause):
             return None
+        if error_code(cause) in {"400", "403"}:
+            # An answer that has no body gives no reason; the answer to this gives it.
+            client.get_object(Bucket=place.bucket, Key=place.key)["Body"].close()
         raise
     return described(found)
 
@@ -62,18 +66,21 @@ def put_text(client: Any, place: Location, text: str, seen: Stored | None) -> St
     return Stored(str(found["ETag"]).strip('"'), len(body))
 
 
-def put_file(client: Any, place: Location, path: Path, seen: Stored | None) -> bool:
+def put_file(
+    client: Any, place: Location, path: Path, seen: Stored | None, moved: Callable[[int], None] = lambda _: None
+) -> bool:
     """Write a file where `seen` still lies, nothing when it is None; return whether that still held.
 
-    Memory: at most `CONNECTIONS` parts.
+    Memory: at most `CONNECTIONS` parts. `moved` is told the bytes of every part that is there.
     """
     from botocore.exceptions import ClientError
 
     try:
         if path.stat().st_size <= PART:
             client.put_object(Bucket=place.bucket, Key=place.key, Body=path.read_bytes(), **_condition(seen))
+            moved(path.stat().st_size)
         else:
-            _put_in_parts(client, place, path, seen)
+            _put_in_parts(client, place, path, seen, moved)
     except ClientError as cause:
         # A completed upload is gone: its completion is repeated when the answer to it was lost.
         if is_conflict(cause) or error_code(cause) == "NoSuchUpload":
@@ -111,7 +118,7 @@ def part_length(size: int) -> int:
     return max(PART, -(-size // _MOST_PARTS))
 
 
-def _put_in_parts(client: Any, place: Location, path: Path, seen: Stored | None) -> None:
+def _put_in_parts(client: Any, place: Location, path: Path, seen: Stored | None, moved: Callable[[int], None]) -> None:
     target = {"Bucket": place.bucket, "Key": place.key}
     upload = client.create_multipart_upload(**target)["UploadId"]
     size = path.stat().st_size
@@ -122,6 +129,7 @@ def _put_in_parts(client: Any, place: Location, path: Path, seen: Stored | None)
             stream.seek((number - 1) * length)
             body = stream.read(length)
         found = client.upload_part(**target, UploadId=upload, PartNumber=number, Body=body)
+        moved(len(body))
         return {"PartNumber": number, "ETag": found["ETag"]}
 
     try:

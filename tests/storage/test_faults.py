@@ -77,8 +77,8 @@ def test_bodies_that_break_off_are_asked_for_again(bucket, proxy, model, manifes
 )
 def test_faults_that_stay_are_one_line_and_the_next_run_publishes(bucket, proxy, model, manifest, slept, fault, said):
     uri = bucket[1]
-    # Some requests succeed before the credentials expire.
-    proxy.spoil(fault, every=5)
+    # Some requests succeed first, as when credentials expire.
+    proxy.spoil(fault, after=8)
     with pytest.raises(InputError, match=said) as refused:
         S3Publication(uri).publish(model, manifest)
     assert "\n" not in str(refused.value)
