@@ -9,12 +9,8 @@ from agent_forge.errors import ConfigError
 from agent_forge.records import Manifest, Verdict, VerificationReport
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.lease import Held, LeaseFile
-<<<<<<< HEAD
-from agent_forge.storage.s3 import in_a_bucket
-=======
 from agent_forge.storage.moving import Watcher
-from agent_forge.storage.s3 import SCHEME
->>>>>>> lease
+from agent_forge.storage.s3 import in_a_bucket
 from agent_forge.storage.s3_publication import S3Publication
 
 # Where a pipeline keeps what it made: in the run's own artifacts, so nothing is published below a root.

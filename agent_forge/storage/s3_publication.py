@@ -13,12 +13,8 @@ of other bytes left behind is replaced, an hour after it was written. Ages are t
 
 import contextlib
 import time
-<<<<<<< HEAD
 import uuid
-from collections.abc import Iterator
-=======
 from collections.abc import Callable, Iterator
->>>>>>> lease
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,12 +23,8 @@ from agent_forge.errors import InputError, OutputError, StoreError
 from agent_forge.records import Alias, FileRecord, Manifest, Record, Verdict, VerificationReport, parse_record
 from agent_forge.storage.files import list_files
 from agent_forge.storage.lease import LEASE_SECONDS, Held, Lease, leased
-<<<<<<< HEAD
-from agent_forge.storage.s3 import ATTEMPTS, Location, connect, is_missing, talking_about
-=======
 from agent_forge.storage.moving import Moving, Watcher
-from agent_forge.storage.s3 import Location, connect, is_missing, talking_about
->>>>>>> lease
+from agent_forge.storage.s3 import ATTEMPTS, Location, connect, is_missing, talking_about
 from agent_forge.storage.s3_download import LARGEST_MANIFEST, MANIFEST
 from agent_forge.storage.s3_upload import Stored, described, expected_etag, object_sha256, put_file, put_text, stored
 
