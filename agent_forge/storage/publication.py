@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 from agent_forge.errors import ConfigError
 from agent_forge.records import Manifest, VerificationReport, read_record
 from agent_forge.storage import publish as directory
+from agent_forge.storage.manifest import MANIFEST
 from agent_forge.storage.s3 import SCHEME
 from agent_forge.storage.s3_publication import S3Publication
 
@@ -47,7 +48,7 @@ class DirectoryPublication:
 
     def manifest(self, bake_id: str) -> Manifest:
         """Read the manifest of a published bake."""
-        return read_record(Manifest, directory.published_path(self.root, bake_id) / directory.MANIFEST)
+        return read_record(Manifest, directory.published_path(self.root, bake_id) / MANIFEST)
 
     def publish(self, model: Path, manifest: Manifest) -> str:
         """Publish a verified model; see `publish.publish`."""

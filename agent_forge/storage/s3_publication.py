@@ -22,8 +22,8 @@ from pathlib import Path
 from agent_forge.errors import OutputError, StoreError
 from agent_forge.records import FileRecord, Manifest, Record, VerificationReport, parse_record
 from agent_forge.storage.files import list_files
+from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST
 from agent_forge.storage.s3 import Location, connect, is_missing, talking_about
-from agent_forge.storage.s3_download import LARGEST_MANIFEST, MANIFEST
 from agent_forge.storage.s3_upload import Stored, described, expected_etag, object_sha256, put_file, put_text, stored
 
 # A holder that has not been heard of for this many seconds is dead.

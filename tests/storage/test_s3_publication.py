@@ -12,9 +12,9 @@ from report.sample_run import RUNS
 
 from agent_forge.errors import CheckFailed, InputError, StoreError
 from agent_forge.storage import s3_publication
+from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.files import list_files
 from agent_forge.storage.publication import publication
-from agent_forge.storage.publish import verify_artifact
 from agent_forge.storage.s3 import Location
 from agent_forge.storage.s3_download import fetch
 from agent_forge.storage.s3_publication import Lease, S3Publication
@@ -39,7 +39,7 @@ def sample():
 def model(tmp_path):
     for number in range(6):
         (tmp_path / "model").mkdir(exist_ok=True)
-        (tmp_path / "model" / f"part-{number}.bin").write_bytes(random.Random(number).randbytes(200_000))
+        (tmp_path / "model" / f"part-{number}.safetensors").write_bytes(random.Random(number).randbytes(200_000))
     return tmp_path / "model"
 
 
@@ -145,7 +145,7 @@ def test_other_bytes_of_an_interrupted_publication_are_not_replaced_while_it_may
     bucket, model, sample, monkeypatch
 ):
     client, uri = bucket
-    left = Location.parse(uri) / "baked" / sample.bake_id / "part-0.bin"
+    left = Location.parse(uri) / "baked" / sample.bake_id / "part-0.safetensors"
     put_text(client, left, "other bytes", None)
     with pytest.raises(StoreError, match="left other bytes"):
         S3Publication(uri).publish(model, manifest_of(model, sample))
@@ -155,7 +155,7 @@ def test_other_bytes_of_an_interrupted_publication_are_not_replaced_while_it_may
     assert verify_artifact(fetch(f"{uri}/baked/{sample.bake_id}")).files == list_files(model)
 
 
-@pytest.mark.parametrize("name", [f"part-{number}.bin" for number in range(6)])
+@pytest.mark.parametrize("name", [f"part-{number}.safetensors" for number in range(6)])
 def test_one_byte_flipped_in_a_published_file_is_named(bucket, model, sample, name):
     client, uri = bucket
     S3Publication(uri).publish(model, manifest_of(model, sample))
@@ -170,9 +170,9 @@ def test_one_byte_flipped_in_a_published_file_is_named(bucket, model, sample, na
 def test_a_missing_file_is_named(bucket, model, sample):
     client, uri = bucket
     S3Publication(uri).publish(model, manifest_of(model, sample))
-    place = Location.parse(uri) / "baked" / sample.bake_id / "part-3.bin"
+    place = Location.parse(uri) / "baked" / sample.bake_id / "part-3.safetensors"
     client.delete_object(Bucket=place.bucket, Key=place.key)
-    with pytest.raises(CheckFailed, match=r"part-3\.bin is missing"):
+    with pytest.raises(CheckFailed, match=r"part-3\.safetensors is missing"):
         fetch(f"{uri}/baked/{sample.bake_id}")
 
 
