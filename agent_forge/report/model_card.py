@@ -16,6 +16,10 @@ from agent_forge.report.redact import masked, masked_text
 
 CARD = "README.md"
 _LONGEST = 400
+_AUTO_PROMPT = r""""Question: ...\n"
+if tokenizer.chat_template:
+    messages = [{"role": "user", "content": "..."}]
+    prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)"""
 
 
 def model_card(manifest: Manifest) -> str:
@@ -98,6 +102,8 @@ def _words(manifest: Manifest) -> dict[str, str]:
         "end": _python(config.get("end_thought_token", "<|endofthought|>")),
         "start_shown": _code(config.get("start_thought_token", "<|startofthought|>")),
         "end_shown": _code(config.get("end_thought_token", "<|endofthought|>")),
+        "prompt": _prompt(str(config.get("prompt_template", "auto"))),
+        "special": "True" if config.get("prompt_template", "auto") != "auto" else "not tokenizer.chat_template",
         "template": _code(config.get("prompt_template", "auto")),
         "cue": _code(config.get("answer_cue", "auto")),
         "thought_length": str(config.get("max_thought_length", "")),
@@ -153,6 +159,13 @@ def _code(value: object) -> str:
     line = json.dumps(masked_text(str(value)), ensure_ascii=False)[1:-1][:_LONGEST]
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
+
+
+def _prompt(template: str) -> str:
+    """Return a Python expression for the prompt of a question."""
+    if template != "auto":
+        return f'{_python(template)}.replace("{{prompt}}", "...")'
+    return _AUTO_PROMPT
 
 
 def _python(value: object) -> str:
