@@ -170,4 +170,4 @@ def _prompt(template: str) -> str:
 
 def _python(value: object) -> str:
     """Return a text as a Python literal for a code block, which it cannot end."""
-    return json.dumps(str(value)).replace("`", "\\u0060")
+    return json.dumps(masked_text(str(value))).replace("`", "\\u0060")
