@@ -31,6 +31,7 @@ NEEDED = {"model_path": "m", "output_path": "o"}
 OTHER = {
     "model_path": "other",
     "output_path": "other",
+    "signing_key_file": "key",
     "device": "cpu",
     "dtype": "float32",
     "attention": "eager",

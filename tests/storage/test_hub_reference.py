@@ -48,7 +48,8 @@ def test_what_is_there_is_not_fetched_again(hub):
     assert not [path for method, path, _ in hub.asked if method == "GET" and "/resolve/" in path]
 
 
-def test_a_download_that_breaks_off_is_continued(hub):
+def test_a_download_that_breaks_off_is_continued(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
     hub.commit("org/model", FILES)
     hub.cut = "model.safetensors"
     path = find("hf://org/model").path()
