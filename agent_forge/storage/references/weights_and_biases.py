@@ -9,6 +9,7 @@ An alias is pinned to the version it stands for. Processes that want the same ve
 import base64
 import contextlib
 import hashlib
+import importlib
 import re
 import tempfile
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ class ArtifactReference:
     @cached_property
     def _artifact(self) -> Any:
         try:
-            import wandb
+            wandb = importlib.import_module("wandb")
         except ImportError as cause:
             raise ChampionError(f"{self._reference} needs the package wandb; install agent-forge[wandb]") from cause
         with _explained(self._reference):
