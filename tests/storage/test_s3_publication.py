@@ -12,9 +12,14 @@ from report.sample_run import RUNS
 
 from agent_forge.errors import CheckFailed, InputError, StoreError
 from agent_forge.storage import s3_publication
-from agent_forge.storage.artifact import verify_artifact
+from agent_forge.storage.artifact import check_artifact, verify_artifact
+from agent_forge.storage.beside import put_beside
 from agent_forge.storage.files import list_files
+from agent_forge.storage.lineage import walk
+from agent_forge.storage.manifest import sealed
+from agent_forge.storage.minisign import SIGNATURE, generate, sign
 from agent_forge.storage.publication import publication
+from agent_forge.storage.references import find
 from agent_forge.storage.s3 import Location
 from agent_forge.storage.s3_download import fetch
 from agent_forge.storage.s3_publication import Lease, S3Publication
@@ -165,6 +170,26 @@ def test_one_byte_flipped_in_a_published_file_is_named(bucket, model, sample, na
     client.put_object(Bucket=place.bucket, Key=place.key, Body=bytes(flipped))
     with pytest.raises(CheckFailed, match=name):
         fetch(f"{uri}/baked/{sample.bake_id}")
+
+
+def test_a_signature_beside_a_manifest_is_written_once_and_fetched(bucket, model, sample):
+    _, uri = bucket
+    where = S3Publication(uri).publish(model, manifest_of(model, sample))
+    key, content = generate(), find(where.rpartition("/")[0]).manifest()
+    put_beside(where, SIGNATURE, sign(content, key, "first"))
+    put_beside(where, SIGNATURE, sign(content, generate(), "second"))
+    assert check_artifact(fetch(where.rpartition("/")[0]), key.public).signer == key.public.name
+    assert [link.bake_id for link in walk(where.rpartition("/")[0])] == [sample.bake_id, None]
+
+
+def test_a_flipped_byte_of_the_manifest_is_named(bucket, model, sample):
+    client, uri = bucket
+    where = S3Publication(uri).publish(model, sealed(manifest_of(model, sample)))
+    place = Location.parse(where)
+    content = client.get_object(Bucket=place.bucket, Key=place.key)["Body"].read()
+    client.put_object(Bucket=place.bucket, Key=place.key, Body=content.replace(b"part-0", b"part-7", 1))
+    with pytest.raises(CheckFailed, match=r"manifest\.json is not as it was written"):
+        fetch(where.rpartition("/")[0])
 
 
 def test_a_missing_file_is_named(bucket, model, sample):

@@ -54,13 +54,13 @@ class HubReference:
     def manifest(self) -> bytes | None:
         """Return the manifest's bytes without fetching the model."""
         import huggingface_hub
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:
             found = huggingface_hub.hf_hub_download(self.name, MANIFEST, revision=self._wanted)
-        except EntryNotFoundError as cause:
-            if "local" in type(cause).__name__.lower():
-                raise self._refused(cause) from cause
+        except LocalEntryNotFoundError as cause:
+            raise self._refused(cause) from cause
+        except EntryNotFoundError:
             return None
         except Exception as cause:
             raise self._refused(cause) from cause
