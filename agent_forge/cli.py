@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_forge import __version__, audit_commands, commands
+from agent_forge import __version__, artifact_commands, audit_commands, commands
 from agent_forge.errors import ForgeError, Interrupted, OutputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinking into a model, if it helps.")
@@ -51,6 +51,7 @@ def bake_quietstar(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
+    sign_key: Annotated[Path | None, typer.Option(help="Sign the manifest with this key; see forge keygen.")] = None,
     allow_code_execution: Annotated[
         bool, typer.Option("--allow-code-execution", help="Judge code by running it in a sandbox.")
     ] = False,
@@ -70,6 +71,7 @@ def bake_quietstar(
         "eval_samples": eval_samples,
         "also_exclude": [str(path) for path in also_exclude] if also_exclude else None,
         "device": device,
+        "signing_key_file": str(sign_key) if sign_key else None,
         "allow_code_execution": allow_code_execution or None,
     }
     arguments |= {name: value for name, value in named.items() if value is not None}
@@ -148,18 +150,6 @@ def gate(
         raise typer.Exit(VERDICT_CODES[report.verdict])
 
 
-@app.command("verify-artifact")
-def verify_artifact(model: Annotated[str, typer.Argument(help="A published model: directory or s3://.")]) -> None:
-    """Recompute every digest in a published model's manifest."""
-    from agent_forge.storage.publish import verify_artifact as check
-    from agent_forge.storage.references import local_path
-    from agent_forge.storage.s3 import in_a_bucket
-    from agent_forge.storage.s3_download import fetch
-
-    manifest = check(fetch(model) if in_a_bucket(model) else local_path(model) or Path(model))
-    typer.echo(f"{len(manifest.files)} files agree with the manifest of bake {manifest.bake_id}")
-
-
 @app.command()
 def config(
     show: Annotated[bool, typer.Option("--show", help="Print what would be used.")] = False,
@@ -186,6 +176,7 @@ def config(
 
 commands.register(app)
 audit_commands.register(app)
+artifact_commands.register(app)
 
 
 def main() -> None:

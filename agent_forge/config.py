@@ -91,6 +91,9 @@ class QuietSTaRConfig(BaseModel):
         "once there.",
         min_length=1,
     )
+    signing_key_file: str | None = _field(
+        None, "publish", description="File of the secret key that the manifest is signed with; see docs/lineage.md."
+    )
     device: str = _field("auto", "model", description="auto, cpu, cuda or cuda:N.", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = _field(
         "auto",

@@ -7,6 +7,7 @@ results = await QuietSTaRBaker(config).run_baking_pipeline()
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from agent_forge.config import QuietSTaRConfig
@@ -29,6 +30,7 @@ from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, check_champion
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.lease import Held, leased
+from agent_forge.storage.minisign import read_secret_key
 from agent_forge.storage.publication import Publication, directory_of, publication
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
 
@@ -74,6 +76,8 @@ class QuietSTaRBaker:
         """Look at and digest what is read from outside; bad input shows here, before anything is written."""
         config = self._config
         resolve_device(config.device)
+        if config.signing_key_file:
+            read_secret_key(Path(config.signing_key_file))
         open_corpora(config.also_exclude)
         path = champion_path(config.model_path, self._progress)
         check_champion(config, path)

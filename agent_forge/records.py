@@ -278,8 +278,39 @@ class SplitReport(Record):
         return self.question_digests() | corpora
 
 
+class ParentRecord(Record):
+    """The manifest that came with a champion: of the bake that made it, or of another program.
+
+    Attributes:
+        uri: what the champion, and beside its files the manifest, is found by.
+        manifest_sha256: of the manifest's bytes.
+        bake_id: None when another program wrote the manifest.
+        intact: whether the champion was exactly the files that the manifest names; None for another program's.
+    """
+
+    uri: str
+    manifest_sha256: str
+    bake_id: str | None = None
+    intact: bool | None = None
+
+
+class ChampionCard(Record):
+    """What a champion's model card says of its licence and origin, in the fields that the hub knows."""
+
+    license: str | None = None
+    license_name: str | None = None
+    license_link: str | None = None
+    base_model: tuple[str, ...] = ()
+
+
 class ChampionRecord(Record):
-    """What `resolve-champion` found."""
+    """What `resolve-champion` found.
+
+    Attributes:
+        revision: what pins it in a store that has versions: a commit, or a version and its digest.
+        parent: the manifest it came with; None for a first champion, and in records of older versions.
+        card: None when it has no card, and in records of older versions.
+    """
 
     schema_version: Literal[1] = 1
     reference: str
@@ -288,6 +319,9 @@ class ChampionRecord(Record):
     digest: str
     bake_id: str
     already_published: str | None = None
+    revision: str | None = None
+    parent: ParentRecord | None = None
+    card: ChampionCard | None = None
 
 
 class ChatTemplateRecord(Record):
@@ -498,9 +532,15 @@ class CodeRecord(Record):
 
 
 class Manifest(Record):
-    """What makes a published model real; written last."""
+    """What makes a published model real; written last.
+
+    Attributes:
+        content_sha256: of the file's own bytes, with these 64 digits replaced by zeros; see `storage.manifest`. Empty
+            in manifests of older versions.
+    """
 
     schema_version: Literal[1] = 1
+    content_sha256: str = ""
     bake_id: str
     champion: ChampionRecord
     config: dict[str, object]
@@ -508,7 +548,7 @@ class Manifest(Record):
     image: str | None
     packages: dict[str, str]
     hardware: dict[str, str]
-    question_digests: dict[SplitName, str]
+    question_digests: dict[str, str]
     gate: GateReport
     traces_sha256: str
     bake: BakeReport

@@ -39,10 +39,10 @@ from agent_forge.config import load_config
 from agent_forge.quietstar_baker import QuietSTaRBaker
 from agent_forge.records import Manifest
 from agent_forge.storage import lease
+from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.files import list_files
 from agent_forge.storage.publication import Publication, publication
-from agent_forge.storage.publish import verify_artifact
 from agent_forge.storage.s3_download import fetch
 from agent_forge.storage.s3_publication import S3Publication
 

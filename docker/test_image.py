@@ -17,7 +17,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "pipeline")]
 from local_cluster import Cluster
 
 from agent_forge.records import GateReport, read_record
-from agent_forge.storage.publish import verify_artifact
+from agent_forge.storage.artifact import verify_artifact
 
 IMAGE = "agent-forge:cpu"
 MOST_BYTES = 1_600_000_000

@@ -33,6 +33,7 @@ OTHER = {
     "model_path": "other",
     "output_path": "other",
     "publish_to": "elsewhere",
+    "signing_key_file": "key",
     "device": "cpu",
     "dtype": "float32",
     "attention": "eager",

@@ -16,7 +16,7 @@ LAYERS = (
     ("report",),
     ("stages", "run_directory"),
     ("local_run", "progress", "run_report", "stage_figures", "tracker", "tracking_worker"),
-    ("quietstar_baker", "cli", "commands", "audit_commands", "demo"),
+    ("quietstar_baker", "cli", "commands", "audit_commands", "artifact_commands", "demo"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

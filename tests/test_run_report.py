@@ -12,7 +12,7 @@ from agent_forge.errors import InputError
 from agent_forge.quietstar_baker import QuietSTaRBaker
 from agent_forge.records import Alias, GateReport, RunRecord, RunResults, read_record
 from agent_forge.run_report import facts_of_run, write_report
-from agent_forge.storage.publish import verify_artifact
+from agent_forge.storage.artifact import verify_artifact
 
 
 def stages_of(run) -> tuple[str, ...]:

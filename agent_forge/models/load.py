@@ -21,6 +21,7 @@ from agent_forge.errors import ChampionError, ConfigError
 from agent_forge.models.checks import Checkpoint, inspect_checkpoint
 from agent_forge.models.device import choose_attention, place, resolve_device, resolve_dtype
 from agent_forge.storage.files import unwritable
+from agent_forge.storage.references.hub import HubReference
 
 # Configuration fields that limit the number of positions, as the architectures call them.
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length")
@@ -116,25 +117,6 @@ def outline(path: Path) -> int | None:
     return context_length(config)
 
 
-def download(name: str) -> Path:
-    """Fetch a model from the Hugging Face hub into its cache; return the local directory.
-
-    Pickled weights are fetched only where the model has no safetensors.
-
-    Raises:
-        ChampionError: when there is no such model, or no network.
-    """
-    import huggingface_hub
-
-    try:
-        directory = Path(huggingface_hub.snapshot_download(name, ignore_patterns=["*.bin", "*.pt", "*.pth", "*.h5"]))
-        if not list(directory.glob("*.safetensors")) and not list(directory.glob("*.gguf")):
-            directory = Path(huggingface_hub.snapshot_download(name, ignore_patterns=["*.pt", "*.pth", "*.h5"]))
-    except Exception as cause:
-        raise ChampionError(f"champion {name}: no such directory, and the hub says: {_first_line(cause)}") from cause
-    return directory
-
-
 def context_length(config: Any) -> int | None:
     """Return the most tokens a model has positions for, None when it has no limit (recurrent models, ALiBi)."""
     text = config.get_text_config()
@@ -151,7 +133,7 @@ def _local(path: str) -> Path:
     """Return the path, downloading what is no path but may be a name on the hub (`owner/name`)."""
     local = Path(path).expanduser()
     plain = path.count("/") == 1 and not path.startswith((".", "/", "~")) and not local.parent.exists()
-    return download(path) if plain and not local.exists() else local
+    return HubReference(path).path() if plain and not local.exists() else local
 
 
 def _compute_dtype(name: str, checkpoint: Checkpoint, device: torch.device) -> torch.dtype:

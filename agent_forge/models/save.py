@@ -11,13 +11,15 @@ from agent_forge.models.load import LoadedModel, quiet
 from agent_forge.storage.files import move_into_place, unwritable, writing_to
 
 _GENERATION = "generation_config.json"
+# What must be passed on with a model.
+_LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE", "NOTICE.txt", "USE_POLICY.md")
 
 
 def save_model(loaded: LoadedModel, directory: Path, max_shard_size: str = "5GB") -> None:
     """Save a model and its tokenizer as safetensors, replacing what is at `directory`.
 
     Weights get the dtype they have in the checkpoint; the model in memory keeps the arithmetic it runs in. The
-    champion's generation_config.json is copied as it is.
+    champion's generation_config.json is copied as it is, and so are its licence files.
 
     Raises:
         OutputError: when the place cannot be written to; then nothing is left behind.
@@ -55,6 +57,9 @@ def _write(loaded: LoadedModel, directory: Path, max_shard_size: str) -> None:
     if original.is_file():
         shutil.copyfile(original, directory / _GENERATION)
     loaded.tokenizer.save_pretrained(directory)
+    for name in _LICENCES:
+        if (loaded.path / name).is_file():
+            shutil.copyfile(loaded.path / name, directory / name)
 
 
 def _stored_state(loaded: LoadedModel) -> dict[str, torch.Tensor]:

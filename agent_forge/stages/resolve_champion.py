@@ -4,15 +4,15 @@ It loads the question sets too, since their digests are part of the bake id; so 
 fails here, before any accelerator is asked for.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
 from agent_forge.config import STAGE_NAMES, WHOLE, QuietSTaRConfig, narrowed, result_values
-from agent_forge.errors import ChampionError, ConfigError, ForgeError
-from agent_forge.models.load import download, outline
+from agent_forge.errors import ConfigError, ForgeError
+from agent_forge.models.load import outline
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import ChampionRecord, SplitReport
+from agent_forge.report.redact import masked
 from agent_forge.stages.context import Meter, Progress, Stage, StageContext, StageOutcome
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.rows import require_room
@@ -20,10 +20,10 @@ from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.manifest import bake_id_of
+from agent_forge.storage.origin import origin_of
 from agent_forge.storage.publication import IN_THE_PIPELINE, publication, publication_of
-from agent_forge.storage.references import hub_name, local_path
-from agent_forge.storage.s3 import in_a_bucket
-from agent_forge.storage.s3_download import fetch
+from agent_forge.storage.references import find
 from agent_forge.storage.s3_publication import S3Publication
 
 
@@ -83,26 +83,12 @@ def _told(config: QuietSTaRConfig) -> str:
 
 
 def champion_path(reference: str, progress: Progress | None = None) -> Path:
-    """Return the local path of a champion, downloading it when it is in a bucket or a name on the hub.
+    """Return the local path of a champion, downloading it when it is not on this machine.
 
     Raises:
         ChampionError: when there is nothing there.
     """
-    if in_a_bucket(reference):
-        return fetch(reference, progress)
-    path = local_path(reference)
-    if path is None:
-        return download(hub_name(reference))
-    if not path.exists():
-        raise ChampionError(f"{path} does not exist; give a model directory, a .gguf file or a hub name")
-    return path
-
-
-def champion_uri(reference: str, path: Path) -> str:
-    """Return what another process, on another machine too, finds the champion by."""
-    if reference.startswith("bundled://") or in_a_bucket(reference):
-        return reference
-    return path.resolve().as_uri() if local_path(reference) is not None else f"hf://{hub_name(reference)}"
+    return find(reference).path(progress)
 
 
 def champion_record(config: QuietSTaRConfig, path: Path, digest: str, splits: SplitReport) -> ChampionRecord:
@@ -110,13 +96,17 @@ def champion_record(config: QuietSTaRConfig, path: Path, digest: str, splits: Sp
     bake_id = compute_bake_id(config, digest, splits.question_digests())
     root = publication_of(config)
     manifest = root.published(bake_id) if root else None
+    origin = origin_of(config.model_path, path, digest)
     return ChampionRecord(
         reference=config.model_path,
-        uri=champion_uri(config.model_path, path),
+        uri=origin.uri,
         path=str(path.resolve()),
         digest=digest,
         bake_id=bake_id,
         already_published=manifest,
+        revision=origin.revision,
+        parent=origin.parent,
+        card=origin.card,
     )
 
 
@@ -132,7 +122,18 @@ def check_champion(config: QuietSTaRConfig, path: Path) -> None:
         inside = isinstance(root, DirectoryPublication) and root.root.resolve().is_relative_to(path.resolve())
         if path.is_dir() and inside:
             raise ConfigError(f"{field} {place} is inside the champion {path}, which is never changed; choose another")
+    _refuse_credentials(config)
     require_room(config, outline(path))
+
+
+def _refuse_credentials(config: QuietSTaRConfig) -> None:
+    """Refuse what would be published with the model: better said now than masked then."""
+    for name, value in {"model_path": config.model_path, **result_values(config)}.items():
+        if masked(value, name) != json.loads(json.dumps(value)):
+            raise ConfigError(
+                f"{name} holds what looks like a credential, and a published manifest would show it; give credentials "
+                "in the environment or in a file"
+            )
 
 
 def compute_bake_id(config: QuietSTaRConfig, champion_digest: str, question_digests: dict[str, str]) -> str:
@@ -140,13 +141,7 @@ def compute_bake_id(config: QuietSTaRConfig, champion_digest: str, question_dige
 
     That is: champion digest, the fields that change results, question digests, code version.
     """
-    content = {
-        "champion": champion_digest,
-        "config": result_values(config),
-        "questions": question_digests,
-        "code": source_sha256(),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return bake_id_of(champion_digest, result_values(config), question_digests, source_sha256())
 
 
 STAGE = Stage("resolve-champion", resolve_champion, inputs=(), outputs=("champion",))

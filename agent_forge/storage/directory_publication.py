@@ -24,8 +24,9 @@ from agent_forge.errors import StoreError
 from agent_forge.records import Alias, Manifest, Verdict, VerificationReport, parse_record, read_record
 from agent_forge.storage.files import move_into_place, sync_directory, sync_tree, write_atomic, writing_to
 from agent_forge.storage.lease import Held, Lease
+from agent_forge.storage.manifest import MANIFEST
 from agent_forge.storage.moving import Watcher
-from agent_forge.storage.publish import MANIFEST, publish_into
+from agent_forge.storage.publish import publish_into
 
 LOCK = ".publication.lock"
 PREPARING = ".preparing"

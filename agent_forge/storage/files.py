@@ -27,6 +27,11 @@ _UNWRITABLE = {
 }
 
 
+def cache_home() -> Path:
+    """Return where downloads are kept: FORGE_HOME, by default ~/.cache/agent-forge."""
+    return Path(os.environ.get("FORGE_HOME") or "~/.cache/agent-forge").expanduser()
+
+
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes in hex, read a mebibyte at a time."""
     digest = hashlib.sha256()

@@ -17,18 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-from pydantic import ValidationError
 
 from agent_forge.errors import ChampionError, CheckFailed, StoreError
 from agent_forge.records import Manifest
-from agent_forge.storage.files import file_sha256, move_into_place, writing_to
+from agent_forge.storage.files import cache_home, file_sha256, move_into_place, writing_to
+from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, is_ours, parse_manifest
+from agent_forge.storage.minisign import SIGNATURE
 from agent_forge.storage.moving import Moving, Watcher
 from agent_forge.storage.s3 import CONNECTIONS, Location, connect, safe_name, talking_about
 from agent_forge.storage.s3_upload import PART, stored
 
-MANIFEST = "manifest.json"
-# A manifest lists files; one that is larger than this is none.
-LARGEST_MANIFEST = 16 * 2**20
 _TRIES = 5
 
 
@@ -43,8 +41,8 @@ class Remote:
 
 
 def cache_directory() -> Path:
-    """Return where downloads are kept: below FORGE_HOME, by default ~/.cache/agent-forge."""
-    return Path(os.environ.get("FORGE_HOME") or "~/.cache/agent-forge").expanduser() / "s3"
+    """Return where downloads from buckets are kept."""
+    return cache_home() / "s3"
 
 
 def fetch(uri: str, watcher: Watcher | None = None) -> Path:
@@ -109,10 +107,7 @@ def _manifest(client: Any, files: Sequence[Remote]) -> Manifest | None:
     if found.size > LARGEST_MANIFEST:
         raise ChampionError(f"{found.place} has {found.size:,} bytes, which no manifest has; it is not to be trusted")
     text = client.get_object(Bucket=found.place.bucket, Key=found.place.key, IfMatch=f'"{found.etag}"')["Body"].read()
-    try:
-        return Manifest.model_validate_json(text)
-    except ValidationError:
-        return None
+    return parse_manifest(text, str(found.place)) if is_ours(text) else None
 
 
 def _named_by(manifest: Manifest | None, files: list[Remote], uri: str) -> list[Remote]:
@@ -122,7 +117,7 @@ def _named_by(manifest: Manifest | None, files: list[Remote], uri: str) -> list[
     wanted = {file.path for file in manifest.files} | {MANIFEST}
     if missing := sorted(wanted - {file.name for file in files}):
         raise CheckFailed(f"{uri}: {missing[0]} is missing; the manifest names it")
-    return [file for file in files if file.name in wanted]
+    return [file for file in files if file.name in wanted | {SIGNATURE}]
 
 
 def _digest(client: Any, files: Sequence[Remote]) -> str:

@@ -23,9 +23,9 @@ from agent_forge.errors import InputError, OutputError, StoreError
 from agent_forge.records import Alias, FileRecord, Manifest, Record, Verdict, VerificationReport, parse_record
 from agent_forge.storage.files import list_files
 from agent_forge.storage.lease import LEASE_SECONDS, Held, Lease, leased
+from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, manifest_text
 from agent_forge.storage.moving import Moving, Watcher
 from agent_forge.storage.s3 import ATTEMPTS, Location, connect, is_missing, talking_about
-from agent_forge.storage.s3_download import LARGEST_MANIFEST, MANIFEST
 from agent_forge.storage.s3_upload import Stored, described, expected_etag, object_sha256, put_file, put_text, stored
 
 # No publisher sleeps that long between two requests and goes on.
@@ -186,7 +186,7 @@ class S3Publication:
             for task in tasks:
                 task.result()
         held.check()
-        put_text(self._client, place / MANIFEST, manifest.model_dump_json(indent=2) + "\n", None)
+        put_text(self._client, place / MANIFEST, manifest_text(manifest), None)
 
     def _put(
         self,

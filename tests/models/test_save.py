@@ -53,6 +53,13 @@ def test_a_saved_extended_model_loads_with_the_same_logits(tmp_path, kind, tied)
     assert all_entries(champion) == files
 
 
+def test_licences_come_along_from_champion_to_bake(champion, tmp_path):
+    (champion / "LICENSE").write_text("terms")
+    save_extended(extended_at(champion), tmp_path / "e")
+    save_model(exact(tmp_path / "e"), tmp_path / "baked")
+    assert (tmp_path / "baked" / "LICENSE").read_text() == "terms"
+
+
 def bake(extended):
     """Train nothing, but move every adapter and both token rows, and merge."""
     trainable = attach("lora", extended.model, extended.ids, LoraShape(rank=2, alpha=4.0, dropout=0.0))

@@ -8,7 +8,7 @@ from local_cluster import Cluster
 from small_bake import DEMO, SMALL, SmallBake
 
 from agent_forge.records import GateReport, Manifest, VerificationReport, read_record
-from agent_forge.storage.publish import verify_artifact
+from agent_forge.storage.artifact import verify_artifact
 
 # kfp warns of what its local runner passes over: resources, retries.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -9,7 +9,7 @@ from small_bake import SmallBake
 from test_pipeline_run import arguments
 
 from agent_forge.records import Manifest, read_record
-from agent_forge.storage.publish import verify_artifact
+from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.s3 import Location
 from agent_forge.storage.s3_download import fetch
 

@@ -34,6 +34,7 @@ from agent_forge.records import (
 )
 from agent_forge.report.facts import RunFacts
 from agent_forge.report.page import render
+from agent_forge.storage.manifest import bake_id_of
 from agent_forge.verification import verify
 
 ROUNDS = 3
@@ -108,7 +109,9 @@ def _row(question: Question, number: int, arm: Arm, correct: bool, role: TaskRol
 def published() -> RunFacts:
     """One task; thinking helps greatly, and so does the bake."""
     facts = _baked({"baseline": 0.14, "thought": 0.97, "baked": 0.96, "swapped": 0.13})
-    return facts.model_copy(update={"results": _results(facts, published=True), "manifest": _manifest(facts)})
+    manifest = _manifest(facts)
+    results = _results(facts, published=True).model_copy(update={"bake_id": manifest.bake_id})
+    return facts.model_copy(update={"results": results, "manifest": manifest, "champion": manifest.champion})
 
 
 def rejected() -> RunFacts:
@@ -363,10 +366,12 @@ def _results(facts: RunFacts, published: bool = False) -> RunResults:
 
 def _manifest(facts: RunFacts) -> Manifest:
     assert facts.champion and facts.splits and facts.gate and facts.bake and facts.verification
+    config = {name: value for section in facts.config.values() for name, value in section.items()}
+    bake_id = bake_id_of(facts.champion.digest, config, facts.splits.digests, text_sha256("code"))
     return Manifest(
-        bake_id=facts.champion.bake_id,
-        champion=facts.champion,
-        config={name: value for section in facts.config.values() for name, value in section.items()},
+        bake_id=bake_id,
+        champion=facts.champion.model_copy(update={"bake_id": bake_id}),
+        config=config,
         code=CodeRecord(version="0.1.0", source_sha256=text_sha256("code"), commit="0" * 40, dirty=False),
         image=None,
         packages={"torch": "2.13.0", "transformers": "5.23.0", "peft": "0.21.0"},

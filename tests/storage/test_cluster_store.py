@@ -11,10 +11,10 @@ from agent_forge.errors import InputError
 from agent_forge.stages import executor
 from agent_forge.stages.context import Silent
 from agent_forge.stages.executor import run_executor_input
+from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.files import list_files
 from agent_forge.storage.publication import publication
-from agent_forge.storage.publish import verify_artifact
 from agent_forge.storage.s3_download import fetch
 
 

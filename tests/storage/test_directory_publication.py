@@ -8,11 +8,11 @@ from report.sample_run import RUNS
 from agent_forge.errors import CheckFailed, OutputError
 from agent_forge.records import Alias, Verdict, read_record
 from agent_forge.storage import directory_publication
+from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.code import code_record
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.files import list_files
 from agent_forge.storage.publication import publication
-from agent_forge.storage.publish import verify_artifact
 
 
 @pytest.fixture(scope="module")

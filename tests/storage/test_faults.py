@@ -10,8 +10,8 @@ from report.sample_run import RUNS
 
 from agent_forge.errors import ForgeError, InputError, OutputError, StoreError
 from agent_forge.storage import s3_download
+from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.files import list_files
-from agent_forge.storage.publish import verify_artifact
 from agent_forge.storage.s3_download import fetch
 from agent_forge.storage.s3_publication import S3Publication
 from agent_forge.storage.s3_upload import PART

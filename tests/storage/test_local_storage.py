@@ -6,7 +6,9 @@ from agent_forge.errors import ChampionError, InputError, OutputError
 from agent_forge.records import Flips, ReplayRow
 from agent_forge.storage.batchlog import BatchLog
 from agent_forge.storage.files import files_digest, list_files, move_into_place, path_digest, write_atomic
-from agent_forge.storage.references import local_path
+from agent_forge.storage.references import find
+from agent_forge.storage.references.hub import HubReference
+from agent_forge.storage.references.local import LocalReference
 
 
 def names(directory: Path) -> list[str]:
@@ -73,17 +75,17 @@ def test_batch_log_stops_at_rows_of_another_kind(tmp_path):
     assert BatchLog(path, Flips).batches == []
 
 
-@pytest.mark.parametrize("reference", ["gs://bucket/key", "wandb://a/b:c", "ftp://host/x"])
+@pytest.mark.parametrize("reference", ["gs://bucket/key", "wandb://a/b:c", "ftp://host/x", "hf://a/b/c", "hf://a/.."])
 def test_schemes_that_cannot_be_read_say_so(reference):
     with pytest.raises(ChampionError, match="give"):
-        local_path(reference)
+        find(reference)
 
 
 def test_hub_names_are_told_from_paths(tmp_path):
-    assert local_path("org/model") is None
-    assert local_path("hf://org/model") is None
-    assert local_path("./champion") is not None
-    assert local_path(f"file://{tmp_path}") == tmp_path
+    assert isinstance(find("org/model"), HubReference)
+    assert isinstance(find("hf://org/model@main"), HubReference)
+    assert isinstance(find("./champion"), LocalReference)
+    assert find(f"file://{tmp_path}").path() == tmp_path
 
 
 def test_what_cannot_be_read_is_named():
@@ -93,7 +95,7 @@ def test_what_cannot_be_read_is_named():
 
 
 def test_the_bundled_champion_has_a_reference_of_its_own():
-    assert (local_path("bundled://champion") / "model.safetensors").is_file()
+    assert (find("bundled://champion").path() / "model.safetensors").is_file()
     for wrong in ("bundled://nonesuch", "bundled://../demo/champion", "bundled://"):
         with pytest.raises(ChampionError, match="bundled://champion"):
-            local_path(wrong)
+            find(wrong)

@@ -3,9 +3,10 @@ import os
 import pytest
 
 from agent_forge.errors import ChampionError, InputError, StoreError
-from agent_forge.stages.resolve_champion import champion_path, champion_uri
+from agent_forge.stages.resolve_champion import champion_path
 from agent_forge.storage import s3, s3_download
 from agent_forge.storage.files import path_digest
+from agent_forge.storage.references import find
 from agent_forge.storage.s3 import Location, safe_name
 from agent_forge.storage.s3_download import cache_directory, fetch
 from agent_forge.storage.s3_upload import PART, put_file
@@ -33,7 +34,7 @@ def test_a_model_comes_back_as_it_was(bucket, tmp_path):
     client.put_object(Bucket=Location.parse(uri).bucket, Key=f"{Location.parse(uri).key}/.cache/x", Body=b"hidden")
     found = fetch(uri)
     assert path_digest(found) == path_digest(model)
-    assert champion_path(uri) == found and champion_uri(uri, found) == uri
+    assert champion_path(uri) == found and find(uri).uri(found) == uri
     assert [path for path in cache_directory().iterdir() if path.suffix != ".lock"] == [found]
 
 

@@ -12,10 +12,15 @@ from report.sample_run import RUNS
 
 from agent_forge.errors import CheckFailed, InputError, LeaseLost, StoreError
 from agent_forge.storage import s3_publication
+from agent_forge.storage.artifact import check_artifact, verify_artifact
+from agent_forge.storage.beside import put_beside
 from agent_forge.storage.files import list_files
 from agent_forge.storage.lease import Lease
+from agent_forge.storage.lineage import walk
+from agent_forge.storage.manifest import sealed
+from agent_forge.storage.minisign import SIGNATURE, generate, sign
 from agent_forge.storage.publication import publication
-from agent_forge.storage.publish import verify_artifact
+from agent_forge.storage.references import find
 from agent_forge.storage.s3 import Location
 from agent_forge.storage.s3_download import fetch
 from agent_forge.storage.s3_publication import S3Publication
@@ -40,7 +45,7 @@ def sample():
 def model(tmp_path):
     for number in range(6):
         (tmp_path / "model").mkdir(exist_ok=True)
-        (tmp_path / "model" / f"part-{number}.bin").write_bytes(random.Random(number).randbytes(200_000))
+        (tmp_path / "model" / f"part-{number}.safetensors").write_bytes(random.Random(number).randbytes(200_000))
     return tmp_path / "model"
 
 
@@ -148,7 +153,7 @@ def test_other_bytes_of_an_interrupted_publication_are_not_replaced_while_it_may
     bucket, model, sample, monkeypatch
 ):
     client, uri = bucket
-    left = Location.parse(uri) / "baked" / sample.bake_id / "part-0.bin"
+    left = Location.parse(uri) / "baked" / sample.bake_id / "part-0.safetensors"
     put_text(client, left, "other bytes", None)
     with pytest.raises(StoreError, match="left other bytes"):
         S3Publication(uri).publish(model, manifest_of(model, sample))
@@ -158,7 +163,7 @@ def test_other_bytes_of_an_interrupted_publication_are_not_replaced_while_it_may
     assert verify_artifact(fetch(f"{uri}/baked/{sample.bake_id}")).files == list_files(model)
 
 
-@pytest.mark.parametrize("name", [f"part-{number}.bin" for number in range(6)])
+@pytest.mark.parametrize("name", [f"part-{number}.safetensors" for number in range(6)])
 def test_one_byte_flipped_in_a_published_file_is_named(bucket, model, sample, name):
     client, uri = bucket
     S3Publication(uri).publish(model, manifest_of(model, sample))
@@ -170,12 +175,32 @@ def test_one_byte_flipped_in_a_published_file_is_named(bucket, model, sample, na
         fetch(f"{uri}/baked/{sample.bake_id}")
 
 
+def test_a_signature_beside_a_manifest_is_written_once_and_fetched(bucket, model, sample):
+    _, uri = bucket
+    where = S3Publication(uri).publish(model, manifest_of(model, sample))
+    key, content = generate(), find(where.rpartition("/")[0]).manifest()
+    put_beside(where, SIGNATURE, sign(content, key, "first"))
+    put_beside(where, SIGNATURE, sign(content, generate(), "second"))
+    assert check_artifact(fetch(where.rpartition("/")[0]), key.public).signer == key.public.name
+    assert [link.bake_id for link in walk(where.rpartition("/")[0])] == [sample.bake_id, None]
+
+
+def test_a_flipped_byte_of_the_manifest_is_named(bucket, model, sample):
+    client, uri = bucket
+    where = S3Publication(uri).publish(model, sealed(manifest_of(model, sample)))
+    place = Location.parse(where)
+    content = client.get_object(Bucket=place.bucket, Key=place.key)["Body"].read()
+    client.put_object(Bucket=place.bucket, Key=place.key, Body=content.replace(b"part-0", b"part-7", 1))
+    with pytest.raises(CheckFailed, match=r"manifest\.json is not as it was written"):
+        fetch(where.rpartition("/")[0])
+
+
 def test_a_missing_file_is_named(bucket, model, sample):
     client, uri = bucket
     S3Publication(uri).publish(model, manifest_of(model, sample))
-    place = Location.parse(uri) / "baked" / sample.bake_id / "part-3.bin"
+    place = Location.parse(uri) / "baked" / sample.bake_id / "part-3.safetensors"
     client.delete_object(Bucket=place.bucket, Key=place.key)
-    with pytest.raises(CheckFailed, match=r"part-3\.bin is missing"):
+    with pytest.raises(CheckFailed, match=r"part-3\.safetensors is missing"):
         fetch(f"{uri}/baked/{sample.bake_id}")
 
 

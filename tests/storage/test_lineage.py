@@ -1,0 +1,141 @@
+"""A lineage is walked from manifest to manifest; what is missing or was changed on the way is said."""
+
+import json
+import shutil
+
+import pytest
+from storage.published import SAMPLE, publish_small, sha256
+
+from agent_forge.errors import CheckFailed, InputError
+from agent_forge.records import ParentRecord
+from agent_forge.storage.artifact import verify_artifact
+from agent_forge.storage.files import path_digest
+from agent_forge.storage.lineage import walk
+from agent_forge.storage.manifest import MANIFEST, manifest_text, sealed
+from agent_forge.storage.minisign import SIGNATURE, generate, sign
+from agent_forge.storage.origin import origin_of
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Three published models, each baked from the one before; oldest first."""
+    places = [tmp_path / name for name in ("first", "second", "third")]
+    for place, champion in zip(places, [None, *places], strict=False):
+        publish_small(place, champion)
+    return places
+
+
+def test_a_lineage_ends_at_the_first_champion(three):
+    found = walk(str(three[2]))
+    assert [link.uri for link in found] == [str(three[2]), three[1].as_uri(), three[0].as_uri(), SAMPLE.champion.uri]
+    assert [link.bake_id for link in found] == [verify_artifact(place).bake_id for place in reversed(three)] + [None]
+    assert found[-1].digest == SAMPLE.champion.digest
+    assert (found[0].accuracy_before, found[0].accuracy_after) == (
+        SAMPLE.verification.champion_accuracy,
+        SAMPLE.verification.baked_accuracy,
+    )
+
+
+def test_a_missing_parent_is_said(three):
+    shutil.rmtree(three[0])
+    with pytest.raises(CheckFailed, match=r"first/manifest\.json is missing"):
+        walk(str(three[2]))
+
+
+def test_a_parent_that_was_published_anew_is_said(three):
+    changed = verify_artifact(three[0]).model_copy(update={"created_at": "2030-01-01T00:00:00Z"})
+    (three[0] / MANIFEST).write_text(manifest_text(sealed(changed)))
+    with pytest.raises(CheckFailed, match=r"first/manifest\.json was changed"):
+        walk(str(three[2]))
+
+
+def test_a_circle_is_noticed(three, monkeypatch):
+    # No real chain can be one; a made up one says that its parent is itself.
+    parent = ParentRecord(uri=three[0].as_uri(), manifest_sha256=sha256(three[0] / MANIFEST))
+    older = verify_artifact(three[0])
+    turned = older.model_copy(update={"champion": older.champion.model_copy(update={"parent": parent})})
+    monkeypatch.setattr("agent_forge.storage.lineage.parse_manifest", lambda *_: turned)
+    with pytest.raises(CheckFailed, match="leads back to itself"):
+        walk(str(three[0]))
+
+
+def test_a_directory_without_a_manifest_has_no_lineage(tmp_path):
+    with pytest.raises(InputError, match="not a published model"):
+        walk(str(tmp_path))
+
+
+def test_the_origin_of_a_published_model_is_its_manifest(three):
+    origin = origin_of(str(three[1]), three[1], path_digest(three[1]))
+    assert origin.parent == ParentRecord(
+        uri=three[1].as_uri(),
+        manifest_sha256=sha256(three[1] / MANIFEST),
+        bake_id=verify_artifact(three[1]).bake_id,
+        intact=True,
+    )
+
+
+def test_a_signature_leaves_a_model_intact_and_another_config_does_not(three):
+    (three[1] / SIGNATURE).write_text(sign((three[1] / MANIFEST).read_bytes(), generate(), "x"))
+    assert origin_of(str(three[1]), three[1], path_digest(three[1])).parent.intact
+    (three[1] / "config.json").write_text('{"changed": true}')
+    assert not origin_of(str(three[1]), three[1], path_digest(three[1])).parent.intact
+
+
+def test_another_programs_manifest_is_where_a_lineage_ends(tmp_path):
+    champion = tmp_path / "champions" / "ab12"
+    champion.mkdir(parents=True)
+    (champion / "config.json").write_text("{}")
+    (champion / MANIFEST).write_text(json.dumps({"generation": 7, "parents": ["a", "b"]}))
+    origin = origin_of(str(champion), champion, path_digest(champion))
+    assert origin.parent == ParentRecord(uri=champion.as_uri(), manifest_sha256=sha256(champion / MANIFEST))
+    publish_small(tmp_path / "baked", champion)
+    bake, last = walk(str(tmp_path / "baked"))
+    assert last.uri == champion.as_uri() and last.bake_id is None and last.manifest_sha256
+    assert last.digest == bake.champion_digest == path_digest(champion)
+
+
+def test_a_damaged_parent_is_no_champion(three):
+    content = (three[0] / MANIFEST).read_bytes()
+    (three[0] / MANIFEST).write_bytes(content.replace(b'"bake_id"', b'"cake_id"', 1))
+    with pytest.raises(CheckFailed, match="own digest does not fit"):
+        origin_of(str(three[0]), three[0], path_digest(three[0]))
+
+
+CARDS = {
+    "plain": ("---\nlicense: mit\nbase_model: a/b\n---\n# x", "mit", ("a/b",)),
+    "lists": ("---\nlicense: [mit]\nbase_model: [a/b, c/d, 7]\n---\n", "mit", ("a/b", "c/d")),
+    "windows": ("---\r\nlicense: apache-2.0\r\n---\r\ntext", "apache-2.0", ()),
+    "hostile": ("---\nlicense: \"mit\\n---\\n# injected\"\nbase_model: '../x'\n---\n", None, ()),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_licence_and_origin_are_read_from_the_champions_card(tmp_path, name):
+    text, licence, models = CARDS[name]
+    (tmp_path / "README.md").write_bytes(text.encode())
+    card = origin_of(str(tmp_path), tmp_path, "").card
+    assert (card.license, card.base_model) == (licence, models)
+
+
+@pytest.mark.parametrize(
+    "text", ["no front matter", "---\n- a list\n---\n", "---\n!!python/object:os.x {}\n---\n", "---"]
+)
+def test_other_cards_say_nothing(tmp_path, text):
+    (tmp_path / "README.md").write_text(text)
+    assert origin_of(str(tmp_path), tmp_path, "").card is None
+
+
+def test_commands_say_it_in_lines(three, refusal, monkeypatch, capsys):
+    from agent_forge import cli
+
+    monkeypatch.setattr("sys.argv", ["forge", "lineage", str(three[2])])
+    assert cli._run() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["bake", "bake", "bake", "first"]
+    monkeypatch.setattr("sys.argv", ["forge", "lineage", str(three[2]), "--json"])
+    assert cli._run() == 0
+    assert [link["uri"] for link in json.loads(capsys.readouterr().out)][-1] == SAMPLE.champion.uri
+    shutil.rmtree(three[0])
+    monkeypatch.setattr("sys.argv", ["forge", "lineage", str(three[2])])
+    assert cli._run() == 1
+    assert "is missing" in capsys.readouterr().err
