@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from agent_forge.models.sample import Request, Sampled, TransformersSampler, choose_tokens, plan_batches
-from agent_forge.models.slots import Pass, SlotCache, running
+from agent_forge.models.slots import Pass, SlotCache, feed, running
 from agent_forge.thoughts import RowState
 
 # Most tokens of prompts in one pass: enough to keep a device busy, few enough that activations stay small.
@@ -56,21 +56,12 @@ class _Row:
 class SharingSampler(TransformersSampler):
     """Samples like the reference, see the module; for models that `engine_fit.fault` finds nothing against."""
 
-    def sample(self, requests: Sequence[Request], batch_size: int) -> list[Sampled]:
-        """Sample every request, in the order given.
+    def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
+        """Yield the samples of each of `plan_batches`, in its order, as soon as they are all there.
 
         Raises:
             QuestionError: when a row cannot fit in the model's context.
         """
-        self.check_fits(requests)
-        order = [number for batch in plan_batches(requests, batch_size) for number in batch]
-        found: list[Sampled | None] = [None] * len(requests)
-        for number, sampled in self._run(requests, order, batch_size):
-            found[number] = sampled
-        return [sampled for sampled in found if sampled is not None]
-
-    def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
-        """Yield the samples of each of `plan_batches`, in its order, as they are done."""
         self.check_fits(requests)
         plan = plan_batches(requests, batch_size)
         done: dict[int, Sampled] = {}
@@ -146,7 +137,7 @@ class _Run:
         while not self._head_ready:
             for first in range(0, len(self.head), PREFILL_TOKENS):
                 part = self.head[first : first + PREFILL_TOKENS]
-                self._forward(Pass(0, [first], [len(part)]), list(part))
+                feed(self.engine._model, self.cache, Pass(0, [first], [len(part)]), part)
             self.cache.take_head(len(self.head))
             self._head_ready = True
 
@@ -188,7 +179,8 @@ class _Run:
     def _proposals(self, fed: list[_Row]) -> list[int]:
         """Feed what is due; return the token that each row's model and random number propose next."""
         plan = Pass(len(self.head), [row.cached for row in self.rows], [len(row.feed) for row in self.rows])
-        logits_BV = self._forward(plan, [token for row in self.rows for token in row.feed])
+        tokens = [token for row in self.rows for token in row.feed]
+        logits_BV = feed(self.engine._model, self.cache, plan, tokens)
         numbers = [row.numbers[min(row.state.sampled_tokens, len(row.numbers) - 1)] for row in fed]
         self.engine._ban(logits_BV, [row.state for row in fed])
         numbers_B = torch.tensor(numbers, device=logits_BV.device)
@@ -199,22 +191,6 @@ class _Run:
         for row, token in zip(fed, proposed, strict=True):
             row.cached += len(row.feed)
             row.feed = _next(row.state, token)
-
-    def _forward(self, plan: Pass, tokens: list[int]) -> torch.Tensor:
-        model, accepts = self.engine._model, self.engine._accepts
-        self.cache.plan = plan
-        called = "cache" if "cache" in accepts else "past_key_values"
-        last = torch.tensor([plan.last[slot] for slot in plan.fed], device=model.device)
-        optional = {"logits_to_keep": last} if "logits_to_keep" in accepts else {}
-        output = model(
-            input_ids=torch.tensor([tokens], device=model.device),
-            position_ids=torch.tensor([plan.positions()], device=model.device),
-            use_cache=True,
-            **{called: self.cache},
-            **optional,
-        )
-        logits_BV: torch.Tensor = output.logits[0] if optional else output.logits[0, last]
-        return logits_BV.float()
 
     def _leave(self) -> list[_Row]:
         """Take out rows that are done; the last ones move into their slots."""

@@ -10,10 +10,12 @@ matrix product for all rows together and the row's own slot in another; one soft
 approximated.
 """
 
+import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -42,9 +44,10 @@ class Pass:
     def __post_init__(self) -> None:
         self.total = sum(self.counts)
         self.longest = max(had + count for had, count in zip(self.cached, self.counts, strict=True))
-        ends = [sum(self.counts[: slot + 1]) for slot in range(len(self.counts))]
+        ends = list(accumulate(self.counts))
         self.fed = [slot for slot, count in enumerate(self.counts) if count]
         self.last = [max(end - 1, 0) for end in ends]
+        self.last_fed = [ends[slot] - 1 for slot in self.fed]
         self.slots = [slot for slot, count in enumerate(self.counts) for _ in range(count)]
         self.places = [had + k for had, count in zip(self.cached, self.counts, strict=True) for k in range(count)]
         # Rows with several tokens: slot, first token in the pass, tokens, cached before.
@@ -140,7 +143,7 @@ class SlotCache(Cache):  # type: ignore[misc]
         if any(plan.counts[slot] == 1 for slot in plan.fed):
             fed = plan.index("fed", query.device)
             found_BHD = _decode(queries_HND[:, last], layer, plan, scaling, window, softcap)
-            out_NHD[last[fed]] = found_BHD[fed]
+            out_NHD[plan.index("last_fed", query.device)] = found_BHD[fed]
         for row in plan.long:
             slot, first, count, _ = row
             hidden_NL = plan.hidden_from(row, query.device, window)
@@ -295,3 +298,22 @@ def running(model: Any, cache: SlotCache) -> Iterator[None]:
     finally:
         _RUNNING.reset(token)
         model.set_attn_implementation(usual)
+
+
+def feed(model: Any, cache: SlotCache, plan: Pass, tokens: Sequence[int]) -> torch.Tensor:
+    """Make one pass; return logits (n, V; float32) after the last token of every slot that was fed, in their order."""
+    accepts = inspect.signature(model.forward).parameters
+    cache.plan = plan
+    last = torch.tensor(plan.last_fed, device=model.device)
+    # Some architectures always return every token's logits.
+    optional = {"logits_to_keep": last} if "logits_to_keep" in accepts else {}
+    output = model(
+        input_ids=torch.tensor([tokens], device=model.device),
+        position_ids=torch.tensor([plan.positions()], device=model.device),
+        use_cache=True,
+        # transformers 5.24 gave it its new name; models that bring code of their own keep the old one.
+        **{"cache" if "cache" in accepts else "past_key_values": cache},
+        **optional,
+    )
+    logits_BV: torch.Tensor = output.logits[0] if optional else output.logits[0, last]
+    return logits_BV.float()
