@@ -5,9 +5,9 @@
 
 DIR holds `gsm8k/train.jsonl` and `gsm8k/test.jsonl` as published. Exemplars are the first train questions, prompts the
 first test questions. All engines get the same prompt ids, temperature, stop texts and cap on new tokens. Runs alternate
-between engines; printed are the median and the spread of samples per second, and the tokens of a sample, which tell
-that the engines do the same work. `lm-eval` runs the installed package's HFLM.generate_until; it is wanted in the same
-environment, `pip install lm-eval`, and left out with --engines.
+between engines. Printed are the median and the spread of samples per second; the tokens of a sample, which tell that
+the engines do the same work; and the processor's time, which tells more where other programs run beside. `lm-eval` runs
+the installed package's HFLM.generate_until; it is wanted in the same environment, and left out with --engines.
 """
 
 import argparse
@@ -51,20 +51,23 @@ def main() -> int:
     given = parser.parse_args()
     engines = engines_of(given)
     rates: dict[str, list[float]] = {name: [] for name in given.engines}
+    busy: dict[str, list[float]] = {name: [] for name in given.engines}
     lengths: dict[str, float] = {}
-    for run in range(given.runs + 1):
+    for _ in range(given.runs):
         for name in given.engines:
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             tokens = engines[name]()
-            if run:
-                rates[name].append(len(tokens) / (time.perf_counter() - began))
-                lengths[name] = statistics.fmean(tokens)
+            rates[name].append(len(tokens) / (time.perf_counter() - began))
+            busy[name].append((time.process_time() - worked) / len(tokens))
+            lengths[name] = statistics.fmean(tokens)
+            print(f"{name:<10} {rates[name][-1]:7.3f} samples/s", file=sys.stderr, flush=True)
     slowest = statistics.median(rates[given.engines[-1]])
     for name, found in rates.items():
         middle = statistics.median(found)
         print(
             f"{name:<10} {middle:7.3f} samples/s  ({min(found):.3f} to {max(found):.3f})  "
-            f"{middle / slowest:5.2f} x {given.engines[-1]}  {lengths[name]:.0f} tokens each"
+            f"{middle / slowest:5.2f} x {given.engines[-1]}  {lengths[name]:.0f} tokens and "
+            f"{statistics.median(busy[name]):.2f} processor seconds each"
         )
     return 0
 
