@@ -248,7 +248,18 @@ class QuietSTaRConfig(BaseModel):
     )
     top_p: float = _field(1.0, "evaluation", *SAMPLING, description="Nucleus of the sampling distribution.", gt=0, le=1)
     top_k: int = _field(0, "evaluation", *SAMPLING, description="Sample among the k likeliest tokens; 0: all.", ge=0)
-    batch_size: int = _field(16, "evaluation", description="Rows decoded together; halved when memory runs out.", ge=1)
+    engine: Literal["reference", "sharing"] = _field(
+        "reference",
+        "evaluation",
+        *SAMPLING,
+        description="How rows are sampled: in plain batches, or with what prompts share computed once.",
+    )
+    batch_size: int = _field(
+        16,
+        "evaluation",
+        description="Rows decoded together, more where most are shorter than the longest; halved when memory runs out.",
+        ge=1,
+    )
     shards: int = _field(
         1,
         "evaluation",

@@ -7,7 +7,7 @@ number of the row's own stream. This is the simple path, the reference that fast
 
 import gc
 import inspect
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -70,6 +70,10 @@ class Sampler(Protocol):
 
     def sample(self, requests: Sequence[Request], batch_size: int) -> list[Sampled]:
         """Sample every request; batches hold at most `batch_size` rows."""
+        ...
+
+    def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
+        """Yield the samples of each of `plan_batches`, in its order, as soon as they are all there."""
         ...
 
 
@@ -148,12 +152,21 @@ class TransformersSampler:
         Raises:
             QuestionError: when a row cannot fit in the model's context.
         """
-        self.check_fits(requests)
         found: dict[int, Sampled] = {}
-        for batch in plan_batches(requests, batch_size):
-            rows = self._sample_within_memory([requests[row] for row in batch])
+        plan = plan_batches(requests, batch_size)
+        for batch, rows in zip(plan, self.batches(requests, batch_size), strict=True):
             found.update(zip(batch, rows, strict=True))
         return [found[row] for row in range(len(requests))]
+
+    def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
+        """Yield the samples of each of `plan_batches`, in its order.
+
+        Raises:
+            QuestionError: when a row cannot fit in the model's context.
+        """
+        self.check_fits(requests)
+        for batch in plan_batches(requests, batch_size):
+            yield self._sample_within_memory([requests[row] for row in batch])
 
     def check_fits(self, requests: Sequence[Request]) -> None:
         """Refuse rows whose prompt, thoughts and answer together exceed the context."""

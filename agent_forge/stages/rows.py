@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from agent_forge.answers import grade, require_grader
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ConfigError, QuestionError
+from agent_forge.models.engine_fit import open_sampler
 from agent_forge.models.load import LoadedModel, load_champion
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Decoding, Request, Sampled, TransformersSampler, plan_batches
@@ -65,7 +67,12 @@ def open_bench(context: StageContext, model: Path, temperature: float | None = N
     prompting = Prompting.of(config, loaded.tokenizer, read_exemplars(context.input("questions")))
     rules = _rules(config, prompting, loaded)
     decoding = Decoding(config.temperature if temperature is None else temperature, config.top_p, config.top_k)
-    sampler = TransformersSampler(loaded.model, prompting, rules, decoding, loaded.context_length)
+    fitted = (loaded.model, prompting, rules, decoding, loaded.context_length)
+    if config.engine == "reference":
+        return Bench(loaded, prompting, rules, TransformersSampler(*fitted))
+    sampler, why = open_sampler(*fitted)
+    if why is not None:
+        context.warn(f"rows are sampled by the slower reference engine: {why}")
     return Bench(loaded, prompting, rules, sampler)
 
 
@@ -109,9 +116,9 @@ def sample_rows(
     finished = sum(map(len, done.batches))
     context.progress.begin(log.stem, len(asked), finished)
     tokens = 0
-    for first in range(finished, len(order), context.config.batch_size):
-        indices = order[first : first + context.config.batch_size]
-        samples = bench.sampler.sample([requests[k] for k in indices], len(indices))
+    left = iter(order[finished:])
+    for samples in bench.sampler.batches([requests[k] for k in order[finished:]], context.config.batch_size):
+        indices = list(islice(left, len(samples)))
         done.append([make(asked[k], requests[k].seed, s) for k, s in zip(indices, samples, strict=True)])
         tokens += sum(sample.tokens for sample in samples)
         context.progress.advance(sum(map(len, done.batches)), tokens)

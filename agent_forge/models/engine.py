@@ -1,0 +1,252 @@
+"""The engine that shares: what rows have in common is computed once, and a finished row's place is taken at once.
+
+    head      the tokens that all prompts of a call begin with: computed once, kept once
+    prompt    rows that ask the same question copy what the first of them has computed
+    places    rows of similar length enter, longest first, as long as the memory that `batch_size` of the longest
+              would take has room; a row that is done gives its place to the next one
+
+What a row is made to do, the random numbers that choose its tokens and the choice itself are those of the reference in
+`sample.py`; so its completions are the reference's, up to the rounding of matrix products of other shapes.
+"""
+
+import gc
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from agent_forge.models.sample import Request, Sampled, TransformersSampler, choose_tokens, plan_batches
+from agent_forge.models.slots import Pass, SlotCache, feed, running
+from agent_forge.thoughts import RowState
+
+# Most tokens of prompts in one pass: enough to keep a device busy, few enough that activations stay small.
+PREFILL_TOKENS = 1024
+# A shorter head is not worth two products for one.
+LEAST_HEAD = 8
+
+
+@dataclass(eq=False)
+class _Row:
+    """One row that has a slot.
+
+    Attributes:
+        number: its place among the requests.
+        known: prompt and forced prefix after the head.
+        state: its script's state.
+        numbers: what chooses its tokens.
+        need: most positions it can come to take.
+        cached: positions that its slot holds.
+        feed: tokens of the next pass; empty while it waits for `leader`.
+        leader: row of the same prompt that computes what both share.
+    """
+
+    number: int
+    known: tuple[int, ...]
+    prompt: tuple[int, ...]
+    state: RowState
+    numbers: np.ndarray
+    need: int
+    cached: int = 0
+    feed: list[int] = field(default_factory=list)
+    leader: "_Row | None" = None
+
+
+class SharingSampler(TransformersSampler):
+    """Samples like the reference, see the module; for models that `engine_fit.fault` finds nothing against."""
+
+    def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
+        """Yield the samples of each of `plan_batches`, in its order, as soon as they are all there.
+
+        Raises:
+            QuestionError: when a row cannot fit in the model's context.
+        """
+        self.check_fits(requests)
+        plan = plan_batches(requests, batch_size)
+        done: dict[int, Sampled] = {}
+        due = deque(plan)
+        for number, sampled in self._run(requests, [number for batch in plan for number in batch], batch_size):
+            done[number] = sampled
+            while due and all(row in done for row in due[0]):
+                yield [done.pop(row) for row in due.popleft()]
+
+    def _run(self, requests: Sequence[Request], order: list[int], batch_size: int) -> Iterator[tuple[int, Sampled]]:
+        """Yield rows as they are done, admitted in `order`."""
+        if not order:
+            return
+        run = _Run(self, requests, order, batch_size)
+        while not run.over:
+            # Not around the yield: whoever takes the rows may use the model too.
+            with torch.inference_mode(), running(self._model, run.cache):
+                finished = run.step()
+            yield from ((row.number, self._outcome(row.state)) for row in finished)
+
+
+class _Run:
+    """The rows of one call: those that wait, those that have a slot, and the passes over them."""
+
+    def __init__(
+        self, engine: "SharingSampler", requests: Sequence[Request], order: list[int], batch_size: int
+    ) -> None:
+        self.engine = engine
+        self.cache = SlotCache()
+        self.requests = requests
+        self.waiting = deque(order)
+        self.rows: list[_Row] = []
+        self.place = {number: place for place, number in enumerate(order)}
+        self.head = _common_head([_known(requests[number]) for number in order])
+        self.most_rows: int | None = None
+        self.budget = batch_size * max(self._need(number) for number in order)
+        self._head_ready = self.head == ()
+
+    @property
+    def over(self) -> bool:
+        """Whether every row is done."""
+        return not self.rows and not self.waiting
+
+    def step(self) -> list[_Row]:
+        """Make one pass; return the rows that are done after it.
+
+        Raises:
+            torch.OutOfMemoryError: when the memory does not hold a single row.
+        """
+        try:
+            self._read_head()
+            self._admit()
+            fed = [row for row in self.rows if row.feed]
+            self._commit(fed, self._proposals(fed))
+            self._follow_leaders()
+        except torch.OutOfMemoryError:
+            if len(self.rows) <= 1:
+                raise
+            backing_off = True
+        else:
+            backing_off = False
+        # Outside of the handler, which would keep the tensors of the failed pass alive.
+        if backing_off:
+            self._back_off()
+        return self._leave()
+
+    def _need(self, number: int) -> int:
+        request = self.requests[number]
+        return request.length - len(self.head) + self.engine._most_steps(request.script)
+
+    def _read_head(self) -> None:
+        """Compute the head, a part at a time."""
+        while not self._head_ready:
+            for first in range(0, len(self.head), PREFILL_TOKENS):
+                part = self.head[first : first + PREFILL_TOKENS]
+                feed(self.engine._model, self.cache, Pass(0, [first], [len(part)]), part)
+            self.cache.take_head(len(self.head))
+            self._head_ready = True
+
+    def _admit(self) -> None:
+        """Give slots to waiting rows for as long as there is room for them."""
+        reading = 0
+        while self.waiting and reading < PREFILL_TOKENS and self._has_room(self.waiting[0]):
+            row = self._row(self.waiting.popleft())
+            row.leader = next((other for other in self.rows if other.prompt == row.prompt and not other.leader), None)
+            if row.leader is None:
+                row.feed = list(row.known)
+            self.rows.append(row)
+            self._follow(row)
+            reading += len(row.feed)
+
+    def _has_room(self, number: int) -> bool:
+        if not self.rows:
+            return True
+        fits = sum(row.need for row in self.rows) + self._need(number) <= self.budget
+        return fits and (self.most_rows is None or len(self.rows) < self.most_rows)
+
+    def _row(self, number: int) -> _Row:
+        request = self.requests[number]
+        (numbers,) = self.engine._uniforms([request])
+        known = _known(request)[len(self.head) :]
+        return _Row(number, known, request.prompt_ids, self.engine._state(request), numbers, self._need(number))
+
+    def _follow_leaders(self) -> None:
+        for row in self.rows:
+            self._follow(row)
+
+    def _follow(self, row: _Row) -> None:
+        """Copy what a row's leader has computed for both, once it has."""
+        if row.leader is None or row.leader.cached < (shared := _shared(row, row.leader)):
+            return
+        self.cache.copy(self.rows.index(row.leader), self.rows.index(row), shared)
+        row.leader, row.cached, row.feed = None, shared, list(row.known[shared:])
+
+    def _proposals(self, fed: list[_Row]) -> list[int]:
+        """Feed what is due; return the token that each row's model and random number propose next."""
+        plan = Pass(len(self.head), [row.cached for row in self.rows], [len(row.feed) for row in self.rows])
+        tokens = [token for row in self.rows for token in row.feed]
+        logits_BV = feed(self.engine._model, self.cache, plan, tokens)
+        numbers = [row.numbers[min(row.state.sampled_tokens, len(row.numbers) - 1)] for row in fed]
+        self.engine._ban(logits_BV, [row.state for row in fed])
+        numbers_B = torch.tensor(numbers, device=logits_BV.device)
+        proposed: list[int] = choose_tokens(logits_BV, numbers_B, self.engine._decoding).tolist()
+        return proposed
+
+    def _commit(self, fed: list[_Row], proposed: list[int]) -> None:
+        for row, token in zip(fed, proposed, strict=True):
+            row.cached += len(row.feed)
+            row.feed = _next(row.state, token)
+
+    def _leave(self) -> list[_Row]:
+        """Take out rows that are done; the last ones move into their slots."""
+        finished = [row for row in self.rows if row.state.done]
+        for row in finished:
+            slot, moved = self.rows.index(row), self.rows.pop()
+            if moved is not row:
+                self.cache.copy(len(self.rows), slot, moved.cached)
+                self.rows[slot] = moved
+        return finished
+
+    def _back_off(self) -> None:
+        """Let half of the rows start anew, later: what becomes of a row does not depend on when it runs."""
+        keep = (len(self.rows) + 1) // 2
+        dropped = {id(row) for row in self.rows[keep:]}
+        self.waiting = deque(
+            sorted([*self.waiting, *(row.number for row in self.rows[keep:])], key=self.place.__getitem__)
+        )
+        self.rows = self.rows[:keep]
+        for row in self.rows:
+            if id(row.leader) in dropped:
+                row.leader, row.feed = None, list(row.known)
+        self.most_rows = keep
+        self.engine.backed_off_to = min(keep, self.engine.backed_off_to or keep)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.cache.shrink(keep, max(row.cached for row in self.rows))
+
+
+def _known(request: Request) -> tuple[int, ...]:
+    return (*request.prompt_ids, *request.script.prefix_ids)
+
+
+def _next(state: RowState, proposed: int) -> list[int]:
+    """Return what the row feeds next: what became of the proposal, and every forced token after it."""
+    tokens = [state.advance(proposed)]
+    while state.forced and not state.done:
+        tokens.append(state.advance(proposed))
+    return [token for token in tokens if token is not None]
+
+
+def _common_head(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return what all rows begin with; at least one token of each is left over."""
+    first, last = min(rows), max(rows)
+    length = _common(first, last, min(map(len, rows)) - 1) if len(rows) > 1 else 0
+    return first[:length] if length >= LEAST_HEAD else ()
+
+
+def _shared(row: _Row, leader: _Row) -> int:
+    """Return how many positions two rows share; at least one token is left to feed."""
+    return _common(row.known, leader.known, len(row.known) - 1)
+
+
+def _common(one: Sequence[int], other: Sequence[int], most: int) -> int:
+    for k, (a, b) in enumerate(zip(one[:most], other[:most], strict=False)):
+        if a != b:
+            return k
+    return min(most, len(one), len(other))
