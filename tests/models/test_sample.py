@@ -115,7 +115,7 @@ def test_a_bench_knows_every_end_token_that_the_model_names(tmp_path, named, exp
     edit_json(champion / "generation_config.json", eos_token_id=named)
     save_extended(extended_at(champion), tmp_path / "extended")
     config = QuietSTaRConfig(model_path="m", output_path="o", max_thought_length=8, max_answer_tokens=8)
-    bench = open_bench(StageContext(config, {}, {}, {}, tmp_path), tmp_path / "extended")
+    bench = open_bench(StageContext(config, {"questions": (tmp_path,)}, {}, {}, tmp_path), tmp_path / "extended")
     assert bench.rules.eos_ids == expected | {EOS_ID}
 
 

@@ -16,6 +16,7 @@ from agent_forge.storage.manifest import MANIFEST
 from agent_forge.storage.minisign import SIGNATURE, generate, read_public_key, write_pair
 
 INPUTS = {
+    "extension": "load-and-extend/extension.json",
     "champion": "resolve-champion/champion.json",
     "questions": "prepare-questions/questions",
     "gate": "significance-gate/gate.json",

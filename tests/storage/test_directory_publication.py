@@ -24,7 +24,7 @@ def sample():
 def model(tmp_path):
     (tmp_path / "model").mkdir()
     for number in range(4):
-        (tmp_path / "model" / f"part-{number}.bin").write_bytes(bytes([number]) * 200_000)
+        (tmp_path / "model" / f"part-{number}.safetensors").write_bytes(bytes([number]) * 200_000)
     return tmp_path / "model"
 
 
@@ -65,7 +65,7 @@ def test_who_comes_late_changes_nothing(root, model, manifest, monkeypatch):
 
 
 def test_a_file_that_changed_is_not_published(root, model, manifest):
-    (model / "part-1.bin").write_bytes(b"changed")
+    (model / "part-1.safetensors").write_bytes(b"changed")
     with pytest.raises(OutputError, match="changed"):
         root.publish(model, manifest)
     assert root.published(manifest.bake_id) is None and names(root.root / "baked") == []

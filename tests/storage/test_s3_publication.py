@@ -135,12 +135,12 @@ def test_who_lost_the_lease_writes_nothing_more(bucket, model, sample, monkeypat
     manifest, real = manifest_of(model, sample), S3Publication._put
     overtaken = threading.Event()
 
-    def put(self, path, file, place, held):
+    def put(self, path, file, place, held, *more):
         if not overtaken.is_set():
             overtaken.set()
             lease = Location.parse(uri) / "leases" / f"{sample.bake_id}.json"
             put_text(client, lease, Lease(holder="thief", term=9).model_dump_json(), stored(client, lease))
-        real(self, path, file, place, held)
+        real(self, path, file, place, held, *more)
 
     monkeypatch.setattr(S3Publication, "_put", put)
     monkeypatch.setattr(s3_publication, "_FILES_AT_ONCE", 1)
