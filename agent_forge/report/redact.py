@@ -44,6 +44,9 @@ def is_secret_name(name: str) -> bool:
     """Say whether a field of this name holds a credential: `api_key` and `hub_token` do, `max_answer_tokens` not."""
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
     lower = [word.lower() for word in words]
+    # Where a credential lies is none.
+    if lower[-1:] in (["file"], ["path"]):
+        return False
     if _SECRET_WORDS.intersection(lower):
         return True
     if any(owner in _KEY_OWNERS and word in {"key", "keys"} for owner, word in pairwise(lower)):
