@@ -34,8 +34,10 @@ from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import QuestionError
 from agent_forge.models.extend import save_extended
 from agent_forge.models.sample import Decoding, TransformersSampler, plan_batches
+from agent_forge.records import SplitReport
 from agent_forge.stages.context import StageContext
 from agent_forge.stages.rows import open_bench
+from agent_forge.storage.question_files import write_questions
 from agent_forge.thoughts import direct_script
 
 SCRIPTS = tuple(scripts())
@@ -109,12 +111,25 @@ def test_a_tokenizer_without_a_padding_token_will_do():
     assert own.sample(ROWS, 8) == sampler(decoding=RANDOM).sample(ROWS, 8)
 
 
+NOTHING_SPLIT = SplitReport(
+    counts={},
+    per_task={},
+    guard_tasks=(),
+    digests={},
+    available={},
+    dropped=(),
+    duplicates_removed=0,
+    sources={},
+)
+
+
 @pytest.mark.parametrize(("named", "expected"), [(None, set()), (5, {5}), ([5, 7], {5, 7})])
 def test_a_bench_knows_every_end_token_that_the_model_names(tmp_path, named, expected):
     champion = tiny_champion(tmp_path / "champion")
     edit_json(champion / "generation_config.json", eos_token_id=named)
     save_extended(extended_at(champion), tmp_path / "extended")
     config = QuietSTaRConfig(model_path="m", output_path="o", max_thought_length=8, max_answer_tokens=8)
+    write_questions(tmp_path, {}, NOTHING_SPLIT)
     bench = open_bench(StageContext(config, {"questions": (tmp_path,)}, {}, {}, tmp_path), tmp_path / "extended")
     assert bench.rules.eos_ids == expected | {EOS_ID}
 
