@@ -1,4 +1,4 @@
-"""Commands that answer one question and make no run: calibrate, plan, grade, overlap, report."""
+"""Commands that answer one question and make no run: calibrate, plan, grade, overlap, report, merge."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    for command in (calibrate, plan, grade, overlap, report):
+    for command in (calibrate, plan, grade, overlap, report, merge):
         app.command()(command)
 
 
@@ -173,3 +173,16 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Run directory.")]) -> N
     from agent_forge.run_report import write_report
 
     typer.echo(f"report  {write_report(run_dir)}")
+
+
+def merge(
+    recipe: Annotated[Path, typer.Argument(help="YAML or JSON file: method, parents, weights ...")],
+    out: Annotated[Path, typer.Option(help="Directory for the merged model; must not exist.")],
+) -> None:
+    """Merge models of one architecture into a new one."""
+    from agent_forge.evolution.merge import merge as make
+    from agent_forge.evolution.recipe import load_recipe
+
+    done = make(load_recipe(recipe), out)
+    typer.echo(f"merged  {out}")
+    typer.echo(f"recipe  {done.recipe_sha256}")

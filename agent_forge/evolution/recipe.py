@@ -183,7 +183,8 @@ class Recipe(Record):
     @model_validator(mode="after")
     def _fits_the_method(self) -> Self:
         read = _READ[self.method]
-        for name in sorted(self.model_fields_set & _BY_METHOD - read):
+        given = {name for name, field in Recipe.model_fields.items() if getattr(self, name) != field.default}
+        for name in sorted(given & _BY_METHOD - read):
             raise ValueError(f"method {self.method} reads no {name}; remove it or choose another method")
         if "base" in read and self.base is None:
             raise ValueError(f"method {self.method} needs base, the model that the parents were fine-tuned from")
@@ -218,8 +219,9 @@ class Recipe(Record):
             given = getattr(holder, name)
             if given and len(given) != len(self.parents):
                 raise ValueError(f"{where}{name} has {len(given)} values for {len(self.parents)} parents")
-        for name in sorted({"weights", "densities", "t"} & holder.model_fields_set - _READ[self.method]):
-            raise ValueError(f"method {self.method} reads no {where}{name}")
+        for name in sorted({"weights", "densities", "t"} - _READ[self.method]):
+            if getattr(holder, name) not in (None, ()):
+                raise ValueError(f"method {self.method} reads no {where}{name}")
         weights = holder.weights or ()
         if weights and self.method == "linear" and self.normalized and math.isclose(sum(weights), 0, abs_tol=1e-8):
             raise ValueError(f"{where}weights sum to 0 and cannot be normalized; set normalize to false")

@@ -5,7 +5,8 @@ Each tensor is one vector. With the angle theta between two of them the point at
     (sin((1 - t) theta) first + sin(t theta) second) / sin(theta)
 
 on the vectors as they are, whatever their lengths. Where they are nearly parallel or opposed the quotient loses its
-meaning, and the straight line is taken instead.
+meaning, and the straight line is taken instead. A vector of zeros counts as at right angles to any other, as in
+mergekit.
 """
 
 import math
