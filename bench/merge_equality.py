@@ -48,7 +48,12 @@ CASES: dict[str, tuple[dict[str, Any], str, dict[str, list[Any]], dict[str, Any]
     "linear, own weights for mlp": (
         {"method": "linear", "weights": WEIGHTS, "groups": MLP},
         "linear",
-        {"weight": [[{"filter": "mlp", "value": mlp}, {"value": other}] for mlp, other in zip([0.2, 0.9], WEIGHTS)]},
+        {
+            "weight": [
+                [{"filter": "mlp", "value": mlp}, {"value": other}]
+                for mlp, other in zip([0.2, 0.9], WEIGHTS, strict=True)
+            ]
+        },
         {},
     ),
     "slerp": ({"method": "slerp", "t": 0.3}, "slerp", {}, {"t": 0.3}),
