@@ -40,13 +40,18 @@ def _check_configuration(first: Source, other: Source, stacked: bool) -> None:
     # The kind first: of two kinds nearly every field differs.
     for field in sorted(one.keys() | two.keys(), key=lambda field: (field != "model_type", field)):
         name = field.rpartition(".")[2]
-        if _NO_MATTER.fullmatch(name) or (stacked and (name in COUNT_FIELDS or "layer" in name)):
+        if _NO_MATTER.fullmatch(name) or (stacked and _counts_layers(name, one.get(field))):
             continue
         if one.get(field) != two.get(field):
             raise ChampionError(
                 f"cannot merge {first.label} and {other.label}: {field} of their config.json is {one.get(field)!r} and "
                 f"{two.get(field)!r}; models of one architecture are expected"
             )
+
+
+def _counts_layers(name: str, value: object) -> bool:
+    """Return whether a field is the number of layers, or a list with one entry for each."""
+    return name in COUNT_FIELDS or ("layer" in name and isinstance(value, list))
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -168,10 +168,10 @@ class Plan:
         """
         for number, piece in enumerate(self.recipe.slices):
             source = self.sources[piece.parent]
-            if piece.layers[1] > (count := layer_count(source.label, source.config, source.places)):
+            if piece.layers[1] > (count := layer_count(source.label, source.architecture, source.places)):
                 raise ConfigError(f"slice {number} ends at layer {piece.layers[1]}; {source.label} has {count}")
         if any(group.layers for group in self.recipe.groups):
-            layer_count(self.reference.label, self.reference.config, self.reference.places)
+            layer_count(self.reference.label, self.reference.architecture, self.reference.places)
         used = {self.recipe.group_of(name, layer_of(name)) for name in self.reference.places}
         for number in range(len(self.recipe.groups)):
             if number not in used:

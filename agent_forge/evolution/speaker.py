@@ -67,7 +67,7 @@ def write_voice(
     text = language_part(config)
     text["vocab_size"] = vocabulary.rows
     if layers:
-        _restack(text, layers)
+        _restack(text, language_part(speaker.architecture), layers)
     (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
@@ -77,20 +77,17 @@ def _set_dtype(config: dict[str, Any], dtype: str) -> None:
         part["dtype"] = dtype
 
 
-def _restack(text: dict[str, Any], layers: Sequence[tuple[Source, int]]) -> None:
+def _restack(text: dict[str, Any], filled: Mapping[str, Any], layers: Sequence[tuple[Source, int]]) -> None:
     """Give a configuration as many layers, and every list with one entry a layer the entries of the stacked ones."""
-    counted = [name for name in COUNT_FIELDS if isinstance(text.get(name), int)]
-    count = text[counted[0]]
+    counted = [name for name in COUNT_FIELDS if isinstance(filled.get(name), int)]
     for name in counted:
         text[name] = len(layers)
-    filled = [(language_part(source.architecture), layer) for source, layer in layers]
-    lists = [name for name, value in filled[0][0].items() if "layer" in name and isinstance(value, list)]
+    origins = [(language_part(source.architecture), layer) for source, layer in layers]
+    lists = [name for name, value in filled.items() if "layer" in name and isinstance(value, list)]
     for name in lists:
-        text[name] = [part[name][layer] for part, layer in filled]
-    # A list that only the file has is one of the model's own code, and cannot be told from others.
-    for name, value in text.items():
-        if name not in lists and "layer" in name and isinstance(value, list) and len(value) == count:
-            raise ChampionError(f"cannot stack: {name} of config.json lists layers in a way that is not known here")
+        if len(filled[name]) != filled[counted[0]]:
+            raise ChampionError(f"cannot stack: {name} of config.json has not one entry for each layer")
+        text[name] = [part[name][layer] for part, layer in origins]
 
 
 def _chat_template(path: Path) -> str | None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import files_up_to
 from safetensors.torch import load_file
 from tiny import tiny_champion, tiny_model, tiny_tokenizer
 from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from agent_forge.errors import ForgeError, InputError
+from agent_forge.errors import ForgeError, InputError, OutputError
 from agent_forge.evolution.merge import MergeRecord, merge
 from agent_forge.evolution.methods.dare import dare, drop_mask
 from agent_forge.evolution.methods.linear import linear
@@ -292,6 +293,25 @@ def test_pickles_and_models_other_than_named_are_refused(family, tmp_path):
     named = parse_recipe({"method": "linear", "parents": [{"model": str(family[1]), "sha256": "0" * 64}]})
     with pytest.raises(InputError, match="digest"):
         merge(named, tmp_path / "out")
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(family, tmp_path):
+    with files_up_to(50_000), pytest.raises(OutputError, match="cannot write"):
+        merge(recipe("linear", family), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stacks_must_agree_in_all_but_their_layers(tmp_path):
+    deep, other = (
+        tiny_champion(tmp_path / name, "gpt2", tied=True, n_layer=layers, layer_norm_epsilon=epsilon)
+        for name, layers, epsilon in (("deep", 3, 1e-5), ("other", 2, 1e-3))
+    )
+    slices = [{"parent": 0, "layers": [1, 3]}, {"parent": 1, "layers": [0, 2]}]
+    with pytest.raises(InputError, match="layer_norm_epsilon"):
+        merge(recipe("stack", [None, deep, other], slices=slices), tmp_path / "out")
+    change_config(other, layer_norm_epsilon=1e-5)
+    merge(recipe("stack", [None, deep, other], slices=slices), tmp_path / "out")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out").config.n_layer == 4
 
 
 def test_a_place_that_is_taken_is_left_alone(family, tmp_path):
