@@ -37,11 +37,13 @@ class Source:
 
     @property
     def rows(self) -> int:
-        """How many tokens its input embedding has rows for."""
-        for name, place in self.places.items():
-            if has_vocabulary_rows(name) and not is_head(name):
-                return place.shape[0]
-        raise ChampionError(f"{self.label} has no token embedding under a name that is known here")
+        """How many tokens its embeddings have rows for."""
+        found = {name: place.shape[0] for name, place in self.places.items() if has_vocabulary_rows(name)}
+        if not found:
+            raise ChampionError(f"{self.label} has no token embedding under a name that is known here")
+        if len(set(found.values())) > 1:
+            raise ChampionError(f"{self.label} has embeddings of unequal numbers of rows: {found}; use a whole model")
+        return next(iter(found.values()))
 
 
 def open_sources(recipe: Recipe) -> tuple[Source, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from refusals import files_up_to
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny import tiny_champion, tiny_model, tiny_tokenizer
 from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -260,16 +260,20 @@ MISMATCHES = {
     "tokenizer": (other_tokenizer, ["tokenizers", "model", "added tokens"]),
     "chat template": (lambda p: chatty(p, "other"), ["chat templates", "speaker"]),
     "no directory": (shutil.rmtree, ["not a directory"]),
-    "not finite": (lambda p: poisoned(p), ["NaN", "lm_head.weight"]),
+    "not finite": (lambda p: spoil_head(p, poisoned), ["NaN", "lm_head.weight"]),
+    "a head cut short": (lambda p: spoil_head(p, lambda head: head[:-5].clone()), ["unequal", "lm_head.weight", "295"]),
 }
 
 
-def poisoned(path):
-    from safetensors.torch import save_file
-
+def spoil_head(path, change):
     tensors = weights(path)
-    tensors["lm_head.weight"][3, 3] = float("nan")
+    tensors["lm_head.weight"] = change(tensors["lm_head.weight"])
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
+
+
+def poisoned(head):
+    head[3, 3] = float("nan")
+    return head
 
 
 @pytest.mark.parametrize("case", MISMATCHES)
