@@ -1,4 +1,4 @@
-"""Commands that answer one question and make no run: calibrate, plan, grade, overlap, report, gc."""
+"""Commands that answer one question and make no run: calibrate, plan, grade, overlap, report, gc, merge."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    for command in (calibrate, plan, grade, overlap, report, gc):
+    for command in (calibrate, plan, grade, overlap, report, gc, merge):
         app.command()(command)
 
 
@@ -190,3 +190,16 @@ def gc(
         remove(root, found)
     what = "removed" if delete else "left over; --delete removes them"
     typer.echo(f"{len(found)} things, {sum(left.size for left in found):,} bytes, {what}")
+
+
+def merge(
+    recipe: Annotated[Path, typer.Argument(help="YAML or JSON file: method, parents, weights ...")],
+    out: Annotated[Path, typer.Option(help="Directory for the merged model; must not exist.")],
+) -> None:
+    """Merge models of one architecture into a new one."""
+    from agent_forge.evolution.merge import merge as make
+    from agent_forge.evolution.recipe import load_recipe
+
+    done = make(load_recipe(recipe), out)
+    typer.echo(f"merged  {out}")
+    typer.echo(f"recipe  {done.recipe_sha256}")

@@ -14,7 +14,7 @@ LAYERS = (
     ),
     ("models", "storage", "tracking"),
     ("report",),
-    ("stages", "run_directory"),
+    ("stages", "run_directory", "evolution"),
     ("local_run", "progress", "run_report", "stage_figures", "tracker", "tracking_worker"),
     ("quietstar_baker", "cli", "commands", "audit_commands", "artifact_commands", "demo"),
 )

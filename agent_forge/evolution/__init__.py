@@ -1,0 +1,1 @@
+"""Making new models out of old ones: merging models of one architecture."""
