@@ -19,5 +19,5 @@ lock() {  # lock FILE COMMENT PACKAGE...
   } > "$file"
 }
 
-lock docker/requirements.lock "what a stage needs besides torch." ".[datasets,gguf,math,s3,sign,wandb]"
+lock docker/requirements.lock "what a stage needs besides torch." ".[datasets,gguf,math,s3,sign]"
 lock docker/submit.lock "what submitting and scheduling need." kfp==2.17.0 kfp-kubernetes==2.17.0 "pydantic>=2.10,<3" "pyyaml>=6"
