@@ -59,6 +59,7 @@ OTHER = {
     "tracking": "mlflow",
     "tracking_project": "other",
     "gradient_checkpointing": True,
+    "engine": "sharing",
     "top_p": 0.5,
     "learning_rate": 0.5,
 }
