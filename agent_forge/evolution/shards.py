@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from agent_forge.evolution.tensors import DTYPES, raw_bytes
+from agent_forge.evolution.tensors import raw_bytes
+from agent_forge.models.checks import SAFETENSORS_DTYPES
 
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
 _ALIGNMENT = 8
 
 

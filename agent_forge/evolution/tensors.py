@@ -7,7 +7,7 @@ process's memory, and would in the end be as large as the models.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -17,19 +17,8 @@ from typing import Any
 import torch
 
 from agent_forge.errors import ChampionError
+from agent_forge.models.checks import SAFETENSORS_DTYPES
 
-DTYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 _CHUNK = 1 << 26
 
 
@@ -54,7 +43,9 @@ def places(file: Path) -> dict[str, Place]:
         length = int.from_bytes(stream.read(8), "little")
         header: dict[str, Any] = json.loads(stream.read(length))
     return {
-        name: Place(file, 8 + length + entry["data_offsets"][0], DTYPES[entry["dtype"]], tuple(entry["shape"]))
+        name: Place(
+            file, 8 + length + entry["data_offsets"][0], SAFETENSORS_DTYPES[entry["dtype"]], tuple(entry["shape"])
+        )
         for name, entry in header.items()
         if name != "__metadata__"
     }

@@ -23,7 +23,7 @@ import torch
 from agent_forge.errors import ChampionError
 
 # Tensor types of safetensors headers; other names (8-bit floats and packed integers) belong to quantised checkpoints.
-_SAFETENSORS_DTYPES: Mapping[str, torch.dtype] = {
+SAFETENSORS_DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -204,9 +204,9 @@ def _safetensors_header(path: Path) -> dict[str, tuple[torch.dtype, int]]:
         raise ChampionError(f"{path} is not a whole safetensors file ({cause}); {_AGAIN}") from cause
     if expected != size:
         raise ChampionError(f"{path} has {size} bytes but its header announces {expected}; {_AGAIN}")
-    if strange := sorted({name for name, _ in found.values()} - set(_SAFETENSORS_DTYPES)):
-        raise ChampionError(f"{path} holds {strange[0]} tensors; expected {', '.join(_SAFETENSORS_DTYPES)}")
-    return {name: (_SAFETENSORS_DTYPES[dtype], count) for name, (dtype, count) in found.items()}
+    if strange := sorted({name for name, _ in found.values()} - set(SAFETENSORS_DTYPES)):
+        raise ChampionError(f"{path} holds {strange[0]} tensors; expected {', '.join(SAFETENSORS_DTYPES)}")
+    return {name: (SAFETENSORS_DTYPES[dtype], count) for name, (dtype, count) in found.items()}
 
 
 def _pickle_header(path: Path) -> dict[str, tuple[torch.dtype, int]]:

@@ -23,7 +23,7 @@ import filelock
 from agent_forge.errors import StoreError
 from agent_forge.records import Alias, Manifest, Verdict, VerificationReport, parse_record, read_record
 from agent_forge.storage.files import move_into_place, sync_directory, sync_tree, write_atomic, writing_to
-from agent_forge.storage.lease import Held, Lease
+from agent_forge.storage.lease import Held, Lease, check_held
 from agent_forge.storage.manifest import MANIFEST
 from agent_forge.storage.moving import Watcher
 from agent_forge.storage.publish import publish_into
@@ -91,7 +91,7 @@ class DirectoryPublication:
             with writing_to(self.root), self._preparing(final, held) as prepared:
                 publish_into(model, manifest, prepared, watcher)
                 with locked(self.root):
-                    _check(held)
+                    check_held(held)
                     _move_in(prepared, final)
         self.settle(manifest.bake_id)
         return str(final / MANIFEST)
@@ -114,7 +114,7 @@ class DirectoryPublication:
             shutil.copytree(model, prepared)
             write_atomic(prepared / "REJECTED.json", report.model_dump_json(indent=2) + "\n")
             with locked(self.root):
-                _check(held)
+                check_held(held)
                 move_into_place(prepared, final)
         return str(final)
 
@@ -122,7 +122,7 @@ class DirectoryPublication:
         """Leave what a run found that published nothing; what is there already stays."""
         place = self.root / "verdicts" / verdict.bake_id
         with writing_to(self.root), locked(self.root):
-            _check(held)
+            check_held(held)
             if not (place / VERDICT).is_file():
                 write_atomic(place / REPORT, report)
                 write_atomic(place / VERDICT, verdict.model_dump_json(indent=2) + "\n")
@@ -144,7 +144,7 @@ class DirectoryPublication:
             yield prepared
         except FileNotFoundError:
             # A successor has removed it: then the lease is lost, which says more.
-            _check(held)
+            check_held(held)
             raise
         finally:
             shutil.rmtree(prepared, ignore_errors=True)
@@ -203,8 +203,3 @@ def _move_in(prepared: Path, final: Path) -> None:
     sync_tree(prepared)
     os.rename(prepared, final)  # noqa: PTH104 - refuses to replace what is not empty, on every system
     sync_directory(final.parent)
-
-
-def _check(held: Held | None) -> None:
-    if held is not None:
-        held.check()

@@ -156,3 +156,13 @@ def _swap(file: LeaseFile, lease: Lease, seen: str | None) -> str | None:
     if tag is None and (there := file.read()) is not None and there[0] == lease:
         return there[1]
     return tag
+
+
+def check_held(held: Held | None) -> None:
+    """Refuse to go on when the lease of a run is lost; a run without one may always go on.
+
+    Raises:
+        LeaseLost: when another process took over.
+    """
+    if held is not None:
+        held.check()

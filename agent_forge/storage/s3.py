@@ -152,6 +152,18 @@ def is_missing(error: Exception) -> bool:
     return error_code(error) in {"404", "NoSuchKey", "NotFound"}
 
 
+def get_object(client: Any, place: Location) -> Any:
+    """Return the store's answer with an object, its body unread; None when there is no such object."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return client.get_object(Bucket=place.bucket, Key=place.key)
+    except ClientError as cause:
+        if is_missing(cause):
+            return None
+        raise
+
+
 def is_conflict(error: Exception) -> bool:
     """Whether a conditional write was refused because its condition does not hold."""
     return error_code(error) in {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}

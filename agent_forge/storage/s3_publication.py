@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 from agent_forge.errors import InputError, OutputError, StoreError
 from agent_forge.records import Alias, FileRecord, Manifest, Record, Verdict, VerificationReport, parse_record
 from agent_forge.storage.files import list_files
-from agent_forge.storage.lease import LEASE_SECONDS, Held, Lease, leased
+from agent_forge.storage.lease import LEASE_SECONDS, Held, Lease, check_held, leased
 from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, manifest_text
 from agent_forge.storage.moving import Moving, Watcher
-from agent_forge.storage.s3 import ATTEMPTS, Location, connect, is_missing, talking_about
+from agent_forge.storage.s3 import ATTEMPTS, Location, connect, get_object, talking_about
 from agent_forge.storage.s3_upload import Stored, described, expected_etag, object_sha256, put_file, put_text, stored
 
 # No publisher sleeps that long between two requests and goes on.
@@ -152,7 +152,7 @@ class S3Publication:
         """Keep a rejected model aside, labelled, never under the published name; return where."""
         place = self._root / "rejected" / bake_id
         with talking_about(self._root):
-            _check(held)
+            check_held(held)
             label = place / "REJECTED.json"
             put_text(self._client, label, report.model_dump_json(indent=2) + "\n", stored(self._client, label))
             for file in list_files(model):
@@ -163,7 +163,7 @@ class S3Publication:
         """Leave what a run found that published nothing; what is there already stays."""
         place = self._root / "verdicts" / verdict.bake_id
         with talking_about(self._root):
-            _check(held)
+            check_held(held)
             if stored(self._client, place / "verdict.json") is None:
                 page = place / "report.html"
                 put_text(self._client, page, report, stored(self._client, page))
@@ -208,7 +208,7 @@ class S3Publication:
                 f"{place}: an interrupted publication of this bake left other bytes {seen.age:,.0f} s ago; they are "
                 f"replaced after {LEFT_BEHIND_SECONDS:,.0f} s: run again then, or remove them"
             )
-        _check(held)
+        check_held(held)
         written = put_file(self._client, place, path, seen, moved)
         found = stored(self._client, place)
         # A request whose answer was lost is repeated, and refused because of what it has written itself.
@@ -263,18 +263,7 @@ def read_object(client: Any, kind: type[R], place: Location) -> tuple[R, Stored]
     Raises:
         InputError: when it is no such record.
     """
-    from botocore.exceptions import ClientError
-
-    try:
-        found = client.get_object(Bucket=place.bucket, Key=place.key)
-    except ClientError as cause:
-        if is_missing(cause):
-            return None
-        raise
+    if (found := get_object(client, place)) is None:
+        return None
     text = found["Body"].read(LARGEST_MANIFEST).decode(errors="replace")
     return parse_record(kind, text, str(place)), described(found)
-
-
-def _check(held: Held | None) -> None:
-    if held is not None:
-        held.check()

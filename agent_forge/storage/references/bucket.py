@@ -4,7 +4,7 @@ from pathlib import Path
 
 from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST
 from agent_forge.storage.moving import Watcher
-from agent_forge.storage.s3 import Location, connect, is_missing, talking_about
+from agent_forge.storage.s3 import Location, connect, get_object, talking_about
 from agent_forge.storage.s3_download import fetch
 
 
@@ -27,15 +27,7 @@ class BucketReference:
 
     def manifest(self) -> bytes | None:
         """Return the manifest's bytes without fetching the model."""
-        from botocore.exceptions import ClientError
-
         place = Location.parse(self._reference) / MANIFEST
-        client = connect(place.scheme)
         with talking_about(place):
-            try:
-                found = client.get_object(Bucket=place.bucket, Key=place.key)
-            except ClientError as cause:
-                if is_missing(cause):
-                    return None
-                raise
-            return bytes(found["Body"].read(LARGEST_MANIFEST + 1))
+            found = get_object(connect(place.scheme), place)
+            return bytes(found["Body"].read(LARGEST_MANIFEST + 1)) if found else None
