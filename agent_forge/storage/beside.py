@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agent_forge.storage.files import write_atomic
-from agent_forge.storage.s3 import SCHEME, Location, connect, talking_about
+from agent_forge.storage.s3 import Location, connect, in_a_bucket, talking_about
 from agent_forge.storage.s3_upload import put_text
 
 
@@ -16,9 +16,9 @@ def put_beside(manifest: str, name: str, text: str) -> None:
         text: its content.
     """
     folder = manifest.rpartition("/")[0]
-    if manifest.startswith(SCHEME):
+    if in_a_bucket(manifest):
         place = Location.parse(folder) / name
         with talking_about(place):
-            put_text(connect(), place, text, None)
+            put_text(connect(place.scheme), place, text, None)
     elif not (Path(folder) / name).exists():
         write_atomic(Path(folder) / name, text)

@@ -11,9 +11,11 @@ from agent_forge.errors import InputError
 from agent_forge.stages import executor
 from agent_forge.stages.context import Silent
 from agent_forge.stages.executor import run_executor_input
+from agent_forge.storage.beside import put_beside
 from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.files import list_files
 from agent_forge.storage.publication import publication
+from agent_forge.storage.s3 import Location, connect, get_object
 from agent_forge.storage.s3_download import fetch
 
 
@@ -92,6 +94,9 @@ def test_a_second_run_finds_the_bake_without_being_told_where(installation, reso
     sample = next(manifest for run in RUNS.values() if (manifest := run().manifest) is not None)
     manifest = sample.model_copy(update={"bake_id": told["bake_id"], "files": list_files(tmp_path / "model")})
     where = publication(root).publish(tmp_path / "model", manifest)
+    put_beside(where, "note.txt", "signed")
+    place = Location.parse(where.rpartition("/")[0]) / "note.txt"
+    assert get_object(connect(place.scheme), place)["Body"].read() == b"signed"
     assert resolve(installation)[0]["already_published"] == "true"
     assert (fetch(where.rpartition("/")[0]) / "model.safetensors").read_bytes() == b"weights"
 
