@@ -93,8 +93,12 @@ def test_the_compiled_pipeline_runs_in_it(tmp_path, monkeypatch):
     assert verify_artifact(push.artifact("model")).image == "agent-forge:cpu"
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_a_wrong_parameter_is_one_line():
-    given = {"inputs": {"parameterValues": {"model_path": "bundled://nonesuch", "output_path": "pipeline://"}}}
+def test_a_wrong_parameter_is_one_line_after_the_log():
+    given = {
+        "inputs": {"parameterValues": {"model_path": "bundled://nonesuch", "output_path": "pipeline://"}},
+        "outputs": {"artifacts": {"champion": {"artifacts": [{"uri": "gs://bucket/champion", "metadata": {}}]}}},
+    }
     done = podman(*container("forge", "stage", "resolve-champion", "--executor-input", json.dumps(given)))
-    assert done.returncode == 2 and done.stderr.startswith("forge: ") and done.stderr.count("\n") == 1
+    *log, complaint = done.stderr.splitlines()
+    assert done.returncode == 2 and complaint.startswith("forge: ") and "nonesuch" in complaint
+    assert [json.loads(line)["message"] for line in log] == ["began"]
