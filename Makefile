@@ -60,6 +60,7 @@ manifests: install  ## build what is applied to a cluster, every overlay
 	mkdir -p build/manifests
 	for overlay in cpu gpu spot; do scripts/kustomize.sh manifests/overlays/$$overlay > build/manifests/$$overlay.yaml || exit 1; done
 	scripts/kustomize.sh manifests/triggers > build/manifests/triggers.yaml
+	scripts/kustomize.sh manifests/serving > build/manifests/serving.yaml
 
 bench: install  ## kill runs at random moments, calibrate the gate
 	$(BIN)/python bench/kill_resume.py

@@ -15,8 +15,8 @@ LAYERS = (
     ("models", "storage", "tracking"),
     ("report",),
     ("stages", "run_directory", "evolution"),
-    ("local_run", "progress", "run_report", "stage_figures", "tracker", "tracking_worker"),
-    ("quietstar_baker", "cli", "commands", "audit_commands", "artifact_commands", "demo"),
+    ("local_run", "progress", "run_report", "serving", "stage_figures", "tracker", "tracking_worker"),
+    ("quietstar_baker", "cli", "commands", "audit_commands", "artifact_commands", "serving_commands", "demo"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
