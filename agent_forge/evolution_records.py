@@ -60,24 +60,32 @@ class Candidate(Record):
     select: Score | None = None
 
 
-class GenerationRecord(Record):
-    """One generation; number 0 holds the base models.
+class GenerationSummary(Record):
+    """How a generation did; number 0 are the base models.
 
     Attributes:
-        candidates: in the order asked; one that had come up before has its first name.
         best: score; None when every merge failed.
         mean: of those that did not fail.
         best_so_far: of all generations up to this one.
-        evaluated: candidates that had not come up before.
+        new: candidates that had not come up before.
     """
 
-    schema_version: Literal[1] = 1
     number: int
-    candidates: tuple[Candidate, ...]
     best: float | None
     mean: float | None
     best_so_far: float | None
-    evaluated: int
+    new: int
+
+
+class GenerationRecord(GenerationSummary):
+    """One generation, its candidates in the order asked; one that had come up before has its first name."""
+
+    schema_version: Literal[1] = 1
+    candidates: tuple[Candidate, ...]
+
+    def summary(self) -> GenerationSummary:
+        """Return it without the candidates."""
+        return GenerationSummary.model_validate(self.model_dump(include=set(GenerationSummary.model_fields)))
 
 
 class Gain(Record):
@@ -147,7 +155,7 @@ class EvolutionReport(Record):
 
     Attributes:
         evolution_id: sha256 over everything that decides its champion.
-        champion_digest: sha256 of the champion's own files, without its manifest.
+        champion_digest: sha256 of the champion's files, its manifest among them; a bake of it states the same.
         gain: None when the champion is a base model.
         manifest_path: where it was published; None where it was not.
     """
@@ -162,7 +170,7 @@ class EvolutionReport(Record):
     gain: Gain | None
     fitness_arm: Literal["baseline", "thought"]
     fitness_aggregate: Literal["mean", "worst"]
-    generations: tuple[GenerationRecord, ...]
+    generations: tuple[GenerationSummary, ...]
     questions: dict[EvolutionSplit, QuestionSet]
     model_path: str
     manifest_path: str | None = None
@@ -174,16 +182,15 @@ class ChampionManifest(Record):
 
     Attributes:
         content_sha256: of the file's own bytes, with these 64 digits replaced by zeros; see `storage.manifest`.
-        champion_digest: sha256 of `files`; its address below a publication root.
         recipe: by names and digests of models, not by their places.
         generation: that the recipe came up in; 0 for a base model.
         selected_on: what bakes keep clear of.
+        selected: scores on `select`, of the champion and the base models, by name.
     """
 
     schema_version: Literal[1] = 1
     kind: Literal["evolved-champion"] = CHAMPION_KIND
     content_sha256: str = ""
-    champion_digest: str
     evolution_id: str
     recipe: dict[str, object]
     recipe_sha256: str
@@ -194,7 +201,7 @@ class ChampionManifest(Record):
     config: dict[str, object]
     question_digests: dict[str, str]
     selected_on: tuple[SelectedQuestion, ...]
-    select: dict[str, float] = Field(description="Score on `select` by name, of the champion and the base models.")
+    selected: dict[str, float]
     gain: Gain | None
     code: CodeRecord
     files: tuple[FileRecord, ...]

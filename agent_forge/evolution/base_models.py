@@ -52,11 +52,13 @@ class BaseModels:
         parents: what is merged.
         base: what they were fine-tuned from.
         layers: how many each of them has; 0 where that does not matter.
+        context_lengths: most tokens that each parent takes.
     """
 
     parents: tuple[BaseModel, ...]
     base: BaseModel | None
     layers: int = 0
+    context_lengths: tuple[int | None, ...] = ()
 
     def local(self, recipe: Recipe) -> Recipe:
         """Return a recipe with the models' directories in place of their names.
@@ -86,8 +88,13 @@ def find_base_models(config: EvolutionConfig, progress: Progress) -> BaseModels:
     if twice := next((n for n, digest in enumerate(digests) if digest in digests[:n]), None):
         first = parents[digests.index(digests[twice])]
         raise ConfigError(f"base models {first.name} and {parents[twice].name} are the same model; give each once")
+    names = [parent.name for parent in parents]
+    if same := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"two base models are called {same}; give them names in model_references")
     base = _find(config.base, "base", references, progress) if config.base else None
-    return replace(found := BaseModels(parents, base), layers=_check(found, config))
+    found = BaseModels(parents, base)
+    layers = _check(found, config)
+    return replace(found, layers=layers, context_lengths=tuple(outline(parent.path) for parent in parents))
 
 
 def _check(models: BaseModels, config: EvolutionConfig) -> int:
@@ -101,8 +108,6 @@ def _check(models: BaseModels, config: EvolutionConfig) -> int:
     sources = open_sources(recipe)
     check_agreement(sources, recipe)
     choose_speaker(recipe, sources)
-    for parent in models.parents:
-        outline(parent.path)
     if config.layer_groups == 1:
         return 0
     layers = layer_count(sources[0].label, sources[0].architecture, sources[0].places)

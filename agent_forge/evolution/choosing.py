@@ -27,9 +27,11 @@ def choose_elites(candidates: Sequence[Candidate], count: int) -> tuple[Candidat
         candidates: all that came up, in that order; a recipe that came up again counts once.
         count: how many at most.
     """
-    first = {candidate.recipe_sha256: candidate for candidate in reversed(candidates)}
-    able = [c for c in reversed(first.values()) if c.evolve.score is not None and not c.base_model]
-    return tuple(sorted(able, key=lambda candidate: -(candidate.evolve.score or 0.0))[:count])
+    first: dict[str, Candidate] = {}
+    for candidate in candidates:
+        if candidate.evolve.score is not None and not candidate.base_model:
+            first.setdefault(candidate.recipe_sha256, candidate)
+    return tuple(sorted(first.values(), key=lambda candidate: -(candidate.evolve.score or 0.0))[:count])
 
 
 def choose_winner(candidates: Sequence[Candidate]) -> Candidate:
@@ -127,8 +129,8 @@ def _reason(told: GainAgainst, against: str, accuracy: float, questions: int, cr
     low, high = told.confidence_interval
     found = (
         f"On {questions} questions that chose nothing the champion answers {accuracy:.1%} right, {against} "
-        f"{told.base_model_accuracy:.1%}: {100 * told.difference:+.1f} points ({100 * (1 - criteria.alpha):g}% interval "
-        f"{100 * low:+.1f} to {100 * high:+.1f}, p = {told.p_value:.2g})"
+        f"{told.base_model_accuracy:.1%}: {100 * told.difference:+.1f} points ({100 * (1 - criteria.alpha):g}% "
+        f"interval {100 * low:+.1f} to {100 * high:+.1f}, p = {told.p_value:.2g})"
     )
     if told.verdict == "better":
         return f"{found}, a significant and worthwhile gain{', and so against every base model' if every else ''}."
