@@ -18,7 +18,7 @@ LAYERS = (
     ("local_run", "progress", "run_report", "serving", "stage_figures", "tracker", "tracking_worker"),
     (
         *("quietstar_baker", "evomerge", "cli", "commands", "audit_commands", "artifact_commands"),
-        *("evolution_commands", "serving_commands", "demo"),
+        *("evolution_commands", "evolution_task", "serving_commands", "demo"),
     ),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
