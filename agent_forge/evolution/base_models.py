@@ -11,6 +11,7 @@ from agent_forge.evolution.recipe import Parent, Recipe
 from agent_forge.evolution.source import open_sources
 from agent_forge.evolution.speaker import choose_speaker
 from agent_forge.evolution_config import EvolutionConfig
+from agent_forge.models.checks import inspect_checkpoint
 from agent_forge.models.load import outline
 from agent_forge.records import ParentRecord
 from agent_forge.stages.context import Progress
@@ -127,6 +128,8 @@ def _find(name: str, field: str, references: Mapping[str, str], progress: Progre
     path = find(reference).path(progress)
     if not path.is_dir():
         raise ChampionError(f"{field}: {reference} is not a directory of safetensors, which is what can be merged")
+    # First, since reading all files of what is no model may take long.
+    inspect_checkpoint(path)
     digest = path_digest(path)
     origin = origin_of(reference, path, digest)
     shown = name if name in references else _bare(reference)

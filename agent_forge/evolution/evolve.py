@@ -9,6 +9,7 @@ Everything is a function of the settings, the models and the scores, and scores 
 again and only pays for the scores that are missing: the search is told the known ones, and asks what it asked before.
 """
 
+import gc
 import hashlib
 import json
 import shutil
@@ -124,9 +125,18 @@ def evolve(prepared: Prepared, scorer: Scorer, ended: Callable[[], None]) -> Evo
         scorer: scores recipes, and remembers.
         ended: called whenever a generation has been written down.
     """
-    directory = scorer.directory
     for split in SPLITS:
-        write_atomic(directory / QUESTIONS / f"{split}.jsonl", rows_text(prepared.asked.questions[split]))
+        path = scorer.directory / QUESTIONS / f"{split}.jsonl"
+        write_atomic(path, rows_text(prepared.asked.questions[split]))
+    # Every model that is given up is looked for by the garbage collector; what is here now need not be looked at.
+    gc.freeze()
+    try:
+        return _evolve(prepared, scorer, ended)
+    finally:
+        gc.unfreeze()
+
+
+def _evolve(prepared: Prepared, scorer: Scorer, ended: Callable[[], None]) -> Evolved:
     generations = _search(prepared, scorer, ended)
     own = prepared.settings.evolution
     came_up = [candidate for generation in generations for candidate in generation.candidates]
