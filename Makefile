@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install sandbox format lint typecheck test check compile run run-baseline-wins image test-image manifests bench docs clean
+.PHONY: help install sandbox format lint typecheck test check compile run run-baseline-wins run-evo image test-image manifests bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "%-20s%s\n", $$1, $$2}'
@@ -47,6 +47,12 @@ run: install  ## bake the bundled champion end to end
 
 run-baseline-wins: install  ## the same champion with a thought prompt that does not help: no_bake
 	$(BIN)/forge bake-quietstar --model agent_forge/demo/champion --config agent_forge/demo/baseline_wins.yaml --out runs/baseline-wins --resume
+
+EVO := runs/evo-demo
+run-evo: install  ## merge three specialists into a champion, bake it, publish it, and report the whole story
+	$(BIN)/python -m agent_forge.demo.specialists --out $(EVO)/specialists
+	$(BIN)/forge evo --base-models $(EVO)/specialists/letters,$(EVO)/specialists/signs,$(EVO)/specialists/postfix --base bundled://champion --eval-dataset $(EVO)/specialists/notations.jsonl --config agent_forge/demo/evolve.yaml --out $(EVO)/evolution --publish-to $(EVO)/published --then-bake --resume
+	$(BIN)/forge story $(EVO)/evolution
 
 image:  ## build the CPU image; needs podman, or ENGINE=docker
 	docker/build.sh cpu
