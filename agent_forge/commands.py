@@ -27,6 +27,7 @@ def calibrate(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds per experiment.")] = 3,
     experiments: Annotated[int, typer.Option(min=1, help="Simulated experiments per line.")] = 1000,
     effect: Annotated[float, typer.Option(help="Gain in accuracy whose power is measured, as a fraction.")] = 0.05,
+    looks: Annotated[int, typer.Option(min=1, help="Planned looks, the configuration's gate_looks.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Root of the simulation's random choices.")] = 0,
     alpha: Alpha = 0.05,
     min_improvement: MinImprovement = 0.02,
@@ -40,7 +41,7 @@ def calibrate(
     from agent_forge.comparison import Criteria
 
     criteria = Criteria(alpha, min_improvement, non_inferiority_margin, power=0.8)
-    found = simulate(np.random.default_rng(seed), criteria, experiments, questions, rounds, effect)
+    found = simulate(np.random.default_rng(seed), criteria, experiments, questions, rounds, effect, looks)
     if as_json:
         typer.echo(found.model_dump_json())
         return
@@ -61,6 +62,13 @@ def calibrate(
     typer.echo(
         "no_bake: real gains given up. t-test of rounds: false bakes of a t-test over round means, the shortcut."
     )
+    if looks > 1:
+        typer.echo(f"ending at the first of {looks} looks that decides spares, in expectation:")
+    for line in found.scenarios if looks > 1 else ():
+        typer.echo(
+            f"{line.scenario:<12}{line.saved_when_equal:.1%} of the completions without a gain, "
+            f"{line.saved_when_better:.1%} with it"
+        )
 
 
 def plan(
