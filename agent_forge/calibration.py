@@ -18,7 +18,7 @@ from scipy import special
 from agent_forge.comparison import Criteria, TaskSample, compare_tasks, decide
 from agent_forge.config import FEWEST_BETWEEN_LOOKS, MOST_LOOKS
 from agent_forge.errors import ConfigError
-from agent_forge.looks import Look, planned_questions
+from agent_forge.looks import Look, boundaries, first_crossings, planned_questions
 from agent_forge.records import GATE_ARMS, GateVerdict, Record
 from agent_forge.simulation import SCENARIOS, BoolArray, Experiments, Scenario, draw_experiments, question_deviation
 from agent_forge.statistics import MOST_QUESTIONS, FloatArray, clopper_pearson, questions_needed
@@ -68,11 +68,16 @@ class CalibrationReport(Record):
 
 
 class PlanOption(Record):
-    """How many questions are needed with so many rounds; completions count all arms of the gate."""
+    """How many questions are needed with so many rounds; completions count all arms of the gate.
+
+    `expected_completions` is what is sampled on average when looks end the evaluation early and the effect is as
+    planned; the same as `completions` without looks.
+    """
 
     rounds: int
     questions: int
     completions: int
+    expected_completions: int
 
 
 class PlanReport(Record):
@@ -83,6 +88,7 @@ class PlanReport(Record):
     power: float
     alpha: float
     min_improvement: float
+    looks: int = 1
     options: tuple[PlanOption, ...]
     cheapest: PlanOption
 
@@ -197,11 +203,15 @@ def plan(
     alpha: float = 0.05,
     min_improvement: float = 0.02,
     rounds: Sequence[int] = (1, 2, 3, 5, 8),
+    looks: int = 1,
 ) -> PlanReport:
     """Say how many questions find a gain of `effect`, for each number of sampled rounds, and which costs least.
 
     Uses `questions_needed` with the model's deviation. With greedy decoding the line for one round holds, whatever
     the number of rounds. On equal cost fewer rounds win: more questions also say more about other questions.
+
+    With looks the last one is judged at a little less than alpha, and the plan takes its level for the whole, leaving
+    aside what earlier looks find: it asks for a few questions too many rather than too few.
 
     Args:
         effect: true gain in accuracy, as a fraction.
@@ -209,6 +219,7 @@ def plan(
         alpha: the gate's rate of false bakes.
         min_improvement: the gate's smallest gain worth baking for.
         rounds: numbers of rounds to compare.
+        looks: planned looks at the questions.
 
     Raises:
         ConfigError: for a power, level or number of rounds that is none, or an effect that is not above
@@ -222,10 +233,13 @@ def plan(
         raise ConfigError(f"rounds {list(rounds)}: expected one or more numbers, each at least 1")
     if effect <= min_improvement:
         raise ConfigError(f"effect {effect:g} is not above min_improvement {min_improvement:g}: it would not be baked")
+    if not 1 <= looks <= MOST_LOOKS:
+        raise ConfigError(f"looks {looks}: expected 1 to {MOST_LOOKS}")
+    last_level = Look(looks, planned_questions(MOST_QUESTIONS, looks)).level(alpha)
     options = [
-        PlanOption(rounds=r, questions=needed, completions=needed * r * len(GATE_ARMS))
+        _option(effect, r, needed, alpha, min_improvement, looks)
         for r in sorted(set(rounds))
-        if (needed := questions_needed(effect, question_deviation(effect, r), alpha, power, min_improvement))
+        if (needed := questions_needed(effect, question_deviation(effect, r), last_level, power, min_improvement))
     ]
     if not options:
         raise ConfigError(f"effect {effect:g} needs more than {MOST_QUESTIONS:,} questions; plan for a larger one")
@@ -234,9 +248,38 @@ def plan(
         power=power,
         alpha=alpha,
         min_improvement=min_improvement,
+        looks=looks,
         options=tuple(options),
-        cheapest=min(options, key=lambda option: (option.completions, option.rounds)),
+        cheapest=min(options, key=lambda option: (option.expected_completions, option.rounds)),
     )
+
+
+def _option(effect: float, rounds: int, needed: int, alpha: float, min_improvement: float, looks: int) -> PlanOption:
+    completions = needed * rounds * len(GATE_ARMS)
+    planned = planned_questions(needed, looks)
+    if looks == 1 or planned[0] < FEWEST_BETWEEN_LOOKS:
+        return PlanOption(rounds=rounds, questions=needed, completions=completions, expected_completions=completions)
+    expected = _expected_questions(effect, question_deviation(effect, rounds), planned, alpha, min_improvement)
+    return PlanOption(
+        rounds=rounds,
+        questions=needed,
+        completions=completions,
+        expected_completions=math.ceil(expected * rounds * len(GATE_ARMS)),
+    )
+
+
+def _expected_questions(
+    effect: float, deviation: float, planned: tuple[int, ...], alpha: float, min_improvement: float
+) -> float:
+    """Return how many questions are asked on average until a look finds the gain; others are not counted on."""
+    fractions = Look(1, planned).fractions
+    bounds = [
+        max(bound, min_improvement * math.sqrt(count) / deviation)
+        for bound, count in zip(boundaries(fractions, alpha), planned, strict=True)
+    ]
+    found = first_crossings(bounds, fractions, effect * math.sqrt(planned[-1]) / deviation)
+    early = list(zip(found, planned, strict=True))[:-1]
+    return planned[-1] - sum(share * (planned[-1] - count) for share, count in early)
 
 
 def _check_looks(questions: int, looks: int) -> None:
