@@ -73,7 +73,10 @@ class Sampler(Protocol):
         ...
 
     def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
-        """Yield the samples of each of `plan_batches`, in its order, as soon as they are all there."""
+        """Yield samples in the order of `plan_batches`, some rows at a time.
+
+        Whoever has the first of these lists may ask for the other rows alone: they are computed by the same passes.
+        """
         ...
 
 
@@ -152,10 +155,9 @@ class TransformersSampler:
         Raises:
             QuestionError: when a row cannot fit in the model's context.
         """
-        found: dict[int, Sampled] = {}
-        plan = plan_batches(requests, batch_size)
-        for batch, rows in zip(plan, self.batches(requests, batch_size), strict=True):
-            found.update(zip(batch, rows, strict=True))
+        order = [row for batch in plan_batches(requests, batch_size) for row in batch]
+        samples = [sampled for batch in self.batches(requests, batch_size) for sampled in batch]
+        found = dict(zip(order, samples, strict=True))
         return [found[row] for row in range(len(requests))]
 
     def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
