@@ -67,17 +67,17 @@ class SharingSampler(TransformersSampler):
         """
         self.check_fits(requests)
         for stretch in plan_batches(requests, batch_size * STRETCH):
-            done = dict(self._run(requests, stretch, batch_size))
-            yield [done[number] for number in stretch]
+            yield self._stretch(requests, stretch, batch_size)
 
-    def _run(self, requests: Sequence[Request], order: list[int], batch_size: int) -> Iterator[tuple[int, Sampled]]:
-        """Yield rows as they are done, admitted in `order`."""
+    @torch.inference_mode()
+    def _stretch(self, requests: Sequence[Request], order: list[int], batch_size: int) -> list[Sampled]:
+        """Sample some of the rows, admitted in `order`, and return them in it."""
+        done: dict[int, Sampled] = {}
         run = _Run(self, requests, order, batch_size)
-        while not run.over:
-            # Not around the yield: whoever takes the rows may use the model too.
-            with torch.inference_mode(), running(self._model, run.cache):
-                finished = run.step()
-            yield from ((row.number, self._outcome(row.state)) for row in finished)
+        with running(self._model, run.cache):
+            while not run.over:
+                done.update((row.number, self._outcome(row.state)) for row in run.step())
+        return [done[number] for number in order]
 
 
 class _Run:
