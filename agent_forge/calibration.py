@@ -9,15 +9,18 @@ results (`agent_forge.comparison`).
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from scipy import special
 
 from agent_forge.comparison import Criteria, TaskSample, compare_tasks, decide
+from agent_forge.config import FEWEST_BETWEEN_LOOKS, MOST_LOOKS
 from agent_forge.errors import ConfigError
+from agent_forge.looks import Look, boundaries, first_crossings, planned_questions
 from agent_forge.records import GATE_ARMS, GateVerdict, Record
-from agent_forge.simulation import SCENARIOS, Experiments, Scenario, draw_experiments, question_deviation
+from agent_forge.simulation import SCENARIOS, BoolArray, Experiments, Scenario, draw_experiments, question_deviation
 from agent_forge.statistics import MOST_QUESTIONS, FloatArray, clopper_pearson, questions_needed
 
 # Completions simulated at once: a few tens of megabytes.
@@ -35,6 +38,8 @@ class ScenarioCalibration(Record):
         bake_interval: its interval.
         no_bake_rate: share of `no_bake` verdicts when the thought arm is better by `effect`: gains given up wrongly.
         round_means_false_rate: how often a one-sided t-test over the round means calls equal arms different.
+        saved_when_equal: expected share of the completions that is not needed between equal arms.
+        saved_when_better: the same when the thought arm is better by `effect`.
     """
 
     scenario: Scenario
@@ -44,15 +49,18 @@ class ScenarioCalibration(Record):
     bake_interval: tuple[float, float]
     no_bake_rate: float
     round_means_false_rate: float
+    saved_when_equal: float = 0.0
+    saved_when_better: float = 0.0
 
 
 class CalibrationReport(Record):
-    """What `calibrate` measured."""
+    """What `calibrate` measured; `looks` is how often each experiment is looked at, to end at the first finding."""
 
     schema_version: Literal[1] = 1
     experiments: int
     questions: int
     rounds: int
+    looks: int = 1
     effect: float
     alpha: float
     min_improvement: float
@@ -60,11 +68,16 @@ class CalibrationReport(Record):
 
 
 class PlanOption(Record):
-    """How many questions are needed with so many rounds; completions count all arms of the gate."""
+    """How many questions are needed with so many rounds; completions count all arms of the gate.
+
+    `expected_completions` is what is sampled on average when looks end the evaluation early and the effect is as
+    planned; the same as `completions` without looks.
+    """
 
     rounds: int
     questions: int
     completions: int
+    expected_completions: int
 
 
 class PlanReport(Record):
@@ -75,19 +88,47 @@ class PlanReport(Record):
     power: float
     alpha: float
     min_improvement: float
+    looks: int = 1
     options: tuple[PlanOption, ...]
     cheapest: PlanOption
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How one simulated experiment ended, and after how many of its questions."""
+
+    verdict: GateVerdict
+    questions: int
+
+
 def simulated_verdicts(experiments: Experiments, criteria: Criteria) -> Iterator[GateVerdict]:
     """Yield the gate's verdict on every experiment, as one target task without guards."""
-    rounds = experiments.baseline_BNR.shape[2]
-    differences_BN = experiments.thought_BNR.sum(axis=2) - experiments.baseline_BNR.sum(axis=2)
-    baseline_B = experiments.baseline_BNR.mean(axis=(1, 2))
-    thought_B = experiments.thought_BNR.mean(axis=(1, 2))
-    for differences_N, baseline, thought in zip(differences_BN, baseline_B, thought_B, strict=True):
-        sample = TaskSample("simulated", "target", differences_N, rounds, float(baseline), float(thought))
-        yield decide(compare_tasks([sample], criteria), criteria)
+    for ending in simulated_endings(experiments, criteria, 1):
+        yield ending.verdict
+
+
+def simulated_endings(experiments: Experiments, criteria: Criteria, looks: int) -> Iterator[Ending]:
+    """Yield how every experiment ends that is looked at so many times."""
+    planned = planned_questions(experiments.baseline_BNR.shape[1], looks)
+    every = [replace(criteria, look=Look(number, planned)) for number in range(1, looks + 1)]
+    for baseline_NR, thought_NR in zip(experiments.baseline_BNR, experiments.thought_BNR, strict=True):
+        yield _ending(baseline_NR, thought_NR, every)
+
+
+def _ending(baseline_NR: BoolArray, thought_NR: BoolArray, every: Sequence[Criteria]) -> Ending:
+    for criteria in every:
+        seen = criteria.look.questions[criteria.look.number - 1]
+        verdict = _verdict(baseline_NR[:seen], thought_NR[:seen], criteria)
+        if verdict != "inconclusive":
+            break
+    return Ending(verdict, seen)
+
+
+def _verdict(baseline_NR: BoolArray, thought_NR: BoolArray, criteria: Criteria) -> GateVerdict:
+    differences_N = thought_NR.sum(axis=1) - baseline_NR.sum(axis=1)
+    accuracies = float(baseline_NR.mean()), float(thought_NR.mean())
+    sample = TaskSample("simulated", "target", differences_N, baseline_NR.shape[1], *accuracies)
+    return decide(compare_tasks([sample], criteria), criteria)
 
 
 def round_means_p(experiments: Experiments) -> FloatArray:
@@ -119,6 +160,7 @@ def calibrate(
     questions: int = 100,
     rounds: int = 3,
     effect: float = 0.05,
+    looks: int = 1,
 ) -> CalibrationReport:
     """Measure the gate's false-bake rate between equal arms and its power for a gain, in every scenario.
 
@@ -129,23 +171,27 @@ def calibrate(
         questions: questions per experiment, at least 2.
         rounds: rounds per experiment.
         effect: the gain in accuracy whose power is measured.
+        looks: planned looks at the questions; an experiment ends at the first that decides.
 
     Raises:
-        ConfigError: for sizes too small to simulate, or an effect beyond `LARGEST_EFFECT` either way.
+        ConfigError: for sizes too small to simulate, looks too many for them, or an effect beyond `LARGEST_EFFECT`
+            either way.
     """
     if experiments < 1 or questions < 2 or rounds < 1:
         raise ConfigError(
             f"{experiments} experiments of {questions} questions and {rounds} rounds: expected at least 1, 2 and 1"
         )
+    _check_looks(questions, looks)
     return CalibrationReport(
         experiments=experiments,
         questions=questions,
         rounds=rounds,
+        looks=looks,
         effect=effect,
         alpha=criteria.alpha,
         min_improvement=criteria.min_improvement,
         scenarios=tuple(
-            _calibrate_scenario(generator, criteria, (experiments, questions, rounds), effect, scenario)
+            _calibrate_scenario(generator, criteria, (experiments, questions, rounds), effect, scenario, looks)
             for scenario in SCENARIOS
         ),
     )
@@ -157,11 +203,15 @@ def plan(
     alpha: float = 0.05,
     min_improvement: float = 0.02,
     rounds: Sequence[int] = (1, 2, 3, 5, 8),
+    looks: int = 1,
 ) -> PlanReport:
     """Say how many questions find a gain of `effect`, for each number of sampled rounds, and which costs least.
 
     Uses `questions_needed` with the model's deviation. With greedy decoding the line for one round holds, whatever
     the number of rounds. On equal cost fewer rounds win: more questions also say more about other questions.
+
+    With looks the last one is judged at a little less than alpha, and the plan takes its level for the whole, leaving
+    aside what earlier looks find: it asks for a few questions too many rather than too few.
 
     Args:
         effect: true gain in accuracy, as a fraction.
@@ -169,6 +219,7 @@ def plan(
         alpha: the gate's rate of false bakes.
         min_improvement: the gate's smallest gain worth baking for.
         rounds: numbers of rounds to compare.
+        looks: planned looks at the questions.
 
     Raises:
         ConfigError: for a power, level or number of rounds that is none, or an effect that is not above
@@ -182,10 +233,13 @@ def plan(
         raise ConfigError(f"rounds {list(rounds)}: expected one or more numbers, each at least 1")
     if effect <= min_improvement:
         raise ConfigError(f"effect {effect:g} is not above min_improvement {min_improvement:g}: it would not be baked")
+    if not 1 <= looks <= MOST_LOOKS:
+        raise ConfigError(f"looks {looks}: expected 1 to {MOST_LOOKS}")
+    last_level = Look(looks, planned_questions(MOST_QUESTIONS, looks)).level(alpha)
     options = [
-        PlanOption(rounds=r, questions=needed, completions=needed * r * len(GATE_ARMS))
+        _option(effect, r, needed, alpha, min_improvement, looks)
         for r in sorted(set(rounds))
-        if (needed := questions_needed(effect, question_deviation(effect, r), alpha, power, min_improvement))
+        if (needed := questions_needed(effect, question_deviation(effect, r), last_level, power, min_improvement))
     ]
     if not options:
         raise ConfigError(f"effect {effect:g} needs more than {MOST_QUESTIONS:,} questions; plan for a larger one")
@@ -194,9 +248,46 @@ def plan(
         power=power,
         alpha=alpha,
         min_improvement=min_improvement,
+        looks=looks,
         options=tuple(options),
-        cheapest=min(options, key=lambda option: (option.completions, option.rounds)),
+        cheapest=min(options, key=lambda option: (option.expected_completions, option.rounds)),
     )
+
+
+def _option(effect: float, rounds: int, needed: int, alpha: float, min_improvement: float, looks: int) -> PlanOption:
+    completions = needed * rounds * len(GATE_ARMS)
+    planned = planned_questions(needed, looks)
+    if looks == 1 or planned[0] < FEWEST_BETWEEN_LOOKS:
+        return PlanOption(rounds=rounds, questions=needed, completions=completions, expected_completions=completions)
+    expected = _expected_questions(effect, question_deviation(effect, rounds), planned, alpha, min_improvement)
+    return PlanOption(
+        rounds=rounds,
+        questions=needed,
+        completions=completions,
+        expected_completions=math.ceil(expected * rounds * len(GATE_ARMS)),
+    )
+
+
+def _expected_questions(
+    effect: float, deviation: float, planned: tuple[int, ...], alpha: float, min_improvement: float
+) -> float:
+    """Return how many questions are asked on average until a look finds the gain; others are not counted on."""
+    fractions = Look(1, planned).fractions
+    bounds = [
+        max(bound, min_improvement * math.sqrt(count) / deviation)
+        for bound, count in zip(boundaries(fractions, alpha), planned, strict=True)
+    ]
+    found = first_crossings(bounds, fractions, effect * math.sqrt(planned[-1]) / deviation)
+    early = list(zip(found, planned, strict=True))[:-1]
+    return planned[-1] - sum(share * (planned[-1] - count) for share, count in early)
+
+
+def _check_looks(questions: int, looks: int) -> None:
+    if looks != 1 and not 1 < looks <= min(MOST_LOOKS, questions // FEWEST_BETWEEN_LOOKS):
+        raise ConfigError(
+            f"{looks} looks at {questions} questions: expected 1, or up to {MOST_LOOKS} with at least "
+            f"{FEWEST_BETWEEN_LOOKS} questions between looks"
+        )
 
 
 def _calibrate_scenario(
@@ -205,25 +296,38 @@ def _calibrate_scenario(
     size: tuple[int, int, int],
     effect: float,
     scenario: Scenario,
+    looks: int,
 ) -> ScenarioCalibration:
-    equal: list[GateVerdict] = []
-    better: list[GateVerdict] = []
+    equal: list[Ending] = []
+    better: list[Ending] = []
     shortcut = 0
     for chunk in _chunks(size):
         drawn = draw_experiments(generator, *chunk, 0.0, scenario)
-        equal += simulated_verdicts(drawn, criteria)
+        equal += simulated_endings(drawn, criteria, looks)
         shortcut += int((round_means_p(drawn) <= criteria.alpha).sum())
-        better += simulated_verdicts(draw_experiments(generator, *chunk, effect, scenario), criteria)
-    experiments = len(equal)
+        better += simulated_endings(draw_experiments(generator, *chunk, effect, scenario), criteria, looks)
+    experiments, questions, _ = size
+    false, true = _count(equal, "bake"), _count(better, "bake")
     return ScenarioCalibration(
         scenario=scenario,
-        false_bake_rate=equal.count("bake") / experiments,
-        false_bake_interval=clopper_pearson(equal.count("bake"), experiments, 0.05),
-        bake_rate=better.count("bake") / experiments,
-        bake_interval=clopper_pearson(better.count("bake"), experiments, 0.05),
-        no_bake_rate=better.count("no_bake") / experiments,
+        false_bake_rate=false / experiments,
+        false_bake_interval=clopper_pearson(false, experiments, 0.05),
+        bake_rate=true / experiments,
+        bake_interval=clopper_pearson(true, experiments, 0.05),
+        no_bake_rate=_count(better, "no_bake") / experiments,
         round_means_false_rate=shortcut / experiments,
+        saved_when_equal=_saved(equal, questions),
+        saved_when_better=_saved(better, questions),
     )
+
+
+def _count(endings: Sequence[Ending], verdict: GateVerdict) -> int:
+    return sum(ending.verdict == verdict for ending in endings)
+
+
+def _saved(endings: Sequence[Ending], questions: int) -> float:
+    """Return the share of the questions that were not asked; every question takes as many completions."""
+    return 1 - sum(ending.questions for ending in endings) / (questions * len(endings))
 
 
 def _chunks(size: tuple[int, int, int]) -> Iterator[tuple[int, int, int]]:

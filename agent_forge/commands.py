@@ -27,6 +27,7 @@ def calibrate(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds per experiment.")] = 3,
     experiments: Annotated[int, typer.Option(min=1, help="Simulated experiments per line.")] = 1000,
     effect: Annotated[float, typer.Option(help="Gain in accuracy whose power is measured, as a fraction.")] = 0.05,
+    looks: Annotated[int, typer.Option(min=1, help="Planned looks, the configuration's gate_looks.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Root of the simulation's random choices.")] = 0,
     alpha: Alpha = 0.05,
     min_improvement: MinImprovement = 0.02,
@@ -40,7 +41,7 @@ def calibrate(
     from agent_forge.comparison import Criteria
 
     criteria = Criteria(alpha, min_improvement, non_inferiority_margin, power=0.8)
-    found = simulate(np.random.default_rng(seed), criteria, experiments, questions, rounds, effect)
+    found = simulate(np.random.default_rng(seed), criteria, experiments, questions, rounds, effect, looks)
     if as_json:
         typer.echo(found.model_dump_json())
         return
@@ -61,6 +62,13 @@ def calibrate(
     typer.echo(
         "no_bake: real gains given up. t-test of rounds: false bakes of a t-test over round means, the shortcut."
     )
+    if looks > 1:
+        typer.echo(f"ending at the first of {looks} looks that decides spares, in expectation:")
+    for line in found.scenarios if looks > 1 else ():
+        typer.echo(
+            f"{line.scenario:<12}{line.saved_when_equal:.1%} of the completions without a gain, "
+            f"{line.saved_when_better:.1%} with it"
+        )
 
 
 def plan(
@@ -69,21 +77,30 @@ def plan(
     alpha: Alpha = 0.05,
     min_improvement: MinImprovement = 0.02,
     rounds: Annotated[list[int] | None, typer.Option(help="Rounds to compare; may be repeated.")] = None,
+    looks: Annotated[int, typer.Option(min=1, help="Planned looks, the configuration's gate_looks.")] = 1,
     as_json: JsonOutput = False,
 ) -> None:
     """Say how many questions and rounds to buy to find a gain."""
     from agent_forge.calibration import plan as compute
 
-    found = compute(effect, power, alpha, min_improvement, rounds or (1, 2, 3, 5, 8))
+    found = compute(effect, power, alpha, min_improvement, rounds or (1, 2, 3, 5, 8), looks)
     if as_json:
         typer.echo(found.model_dump_json())
         return
     typer.echo(f"to find a gain of {effect:+.1%} with power {power:.0%} at alpha {alpha:g}:")
-    typer.echo(f"{'ab_test_rounds':>14}{'eval_samples':>14}{'completions':>13}")
+    expected = f"{'expected':>13}" if looks > 1 else ""
+    typer.echo(f"{'ab_test_rounds':>14}{'eval_samples':>14}{'completions':>13}{expected}")
     for option in found.options:
         cheapest = "  fewest completions" if option == found.cheapest else ""
-        typer.echo(f"{option.rounds:>14}{option.questions:>14,}{option.completions:>13,}{cheapest}")
+        expected = f"{option.expected_completions:>13,}" if looks > 1 else ""
+        typer.echo(f"{option.rounds:>14}{option.questions:>14,}{option.completions:>13,}{expected}{cheapest}")
     typer.echo("with greedy decoding rounds repeat each other: take the line for one round")
+    if looks > 1:
+        typer.echo(
+            f"expected: completions on average when evaluation ends at the first of gate_looks {looks} to decide"
+        )
+    else:
+        typer.echo("--looks 4: what looking at the questions four times would spare (gate_looks)")
 
 
 def grade(

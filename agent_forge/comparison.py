@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import cached_property
 from math import ceil
 
+from agent_forge.looks import ONLY_LOOK, Look
 from agent_forge.observations import Observations
 from agent_forge.records import Arm, Flips, GateVerdict, TaskComparison, TaskRole
 from agent_forge.statistics import (
@@ -33,12 +34,27 @@ from agent_forge.statistics import (
 
 @dataclass(frozen=True)
 class Criteria:
-    """What a gain must meet; the configuration fields of the same names, without their validation."""
+    """What a gain must meet; the configuration fields of the same names, without their validation.
+
+    Every bound and interval is judged at the nominal level that leaves the look its share of alpha, so that what holds
+    at one of the looks holds with the stated confidence at all of them: repeated confidence intervals (Jennison and
+    Turnbull, JRSS B 51, 1989).
+    """
 
     alpha: float
     min_improvement: float
     non_inferiority_margin: float
     power: float
+    look: Look = ONLY_LOOK
+
+    def level(self, tests: int = 1) -> float:
+        """Return the nominal level of a one-sided test or bound that is one of several at alpha together."""
+        return self.look.level(self.alpha / tests)
+
+    @property
+    def interval_alpha(self) -> float:
+        """One minus the nominal confidence of a two-sided interval."""
+        return 2 * self.look.level(self.alpha / 2)
 
 
 @dataclass(frozen=True)
@@ -72,10 +88,11 @@ def pooled_sample(observations: Observations, arm: Arm, against: Arm) -> TaskSam
 
 
 def compare_tasks(samples: Sequence[TaskSample], criteria: Criteria) -> tuple[TaskComparison, ...]:
-    """Test every task: targets for improvement, Holm-adjusted over the targets, guards for non-inferiority."""
+    """Test every task: targets for improvement, adjusted for looks and targets, guards for non-inferiority."""
     p_values = [sign_flip_p(sample.differences_N) for sample in samples]
     targets = [index for index, sample in enumerate(samples) if sample.role == "target"]
-    adjusted = dict(zip(targets, holm([p_values[index] for index in targets]), strict=True))
+    repeated = [criteria.look.repeated_p(p_values[index], criteria.alpha, len(targets)) for index in targets]
+    adjusted = dict(zip(targets, holm(repeated), strict=True))
     return tuple(
         _comparison(sample, p_values[index], adjusted.get(index), criteria) for index, sample in enumerate(samples)
     )
@@ -122,7 +139,7 @@ def count_flips(sample: TaskSample) -> Flips:
 def detectable_effect(samples: Sequence[TaskSample], criteria: Criteria) -> float:
     """Return the smallest true gain of one target task that is found with `power`, at Bonferroni's level."""
     targets = _targets(samples)
-    alpha = criteria.alpha / len(targets)
+    alpha = criteria.level(len(targets))
     return min(
         minimum_detectable_effect(
             planning_deviation(target.summary, alpha),
@@ -164,7 +181,7 @@ def _sample(
 
 def _comparison(sample: TaskSample, p_value: float, adjusted: float | None, criteria: Criteria) -> TaskComparison:
     summary = sample.summary
-    bound = lower_bound(summary, criteria.alpha)
+    bound = lower_bound(summary, criteria.level())
     improved = adjusted is not None and adjusted <= criteria.alpha and summary.mean >= criteria.min_improvement
     return TaskComparison(
         task=sample.task,
@@ -173,7 +190,7 @@ def _comparison(sample: TaskSample, p_value: float, adjusted: float | None, crit
         baseline_accuracy=sample.baseline_accuracy,
         thought_accuracy=sample.thought_accuracy,
         difference=summary.mean,
-        confidence_interval=t_interval(summary, criteria.alpha),
+        confidence_interval=t_interval(summary, criteria.interval_alpha),
         p_value=p_value,
         adjusted_p_value=adjusted,
         lower_bound=bound,
@@ -188,11 +205,11 @@ def _targets(samples: Sequence[TaskSample]) -> list[TaskSample]:
 def _growth_to_bake(samples: Sequence[TaskSample], criteria: Criteria) -> Fraction | None:
     """By what factor the tasks must grow for `accepts`; Bonferroni stands for Holm, never promising too much."""
     targets = _targets(samples)
-    alpha, margin = criteria.alpha, criteria.non_inferiority_margin
+    alpha, margin = criteria.level(len(targets)), criteria.non_inferiority_margin
     return _cheapest(
         _dearest(
-            [_growth(target, target.summary.mean, alpha / len(targets), criteria.power, criteria.min_improvement)]
-            + [_growth(sample, sample.summary.mean + margin, alpha, criteria.power) for sample in samples]
+            [_growth(target, target.summary.mean, alpha, criteria.power, criteria.min_improvement)]
+            + [_growth(sample, sample.summary.mean + margin, criteria.level(), criteria.power) for sample in samples]
         )
         for target in targets
     )
@@ -200,7 +217,7 @@ def _growth_to_bake(samples: Sequence[TaskSample], criteria: Criteria) -> Fracti
 
 def _growth_to_no_bake(samples: Sequence[TaskSample], criteria: Criteria) -> Fraction | None:
     """By what factor the tasks must grow until no room is left or harm is shown."""
-    level, power = criteria.alpha / 2, criteria.power
+    level, power = criteria.interval_alpha / 2, criteria.power
     worthwhile, harm = criteria.min_improvement, -criteria.non_inferiority_margin
     room = [_growth(target, worthwhile - target.summary.mean, level, power) for target in _targets(samples)]
     harmed = [_growth(sample, harm - sample.summary.mean, level, power) for sample in samples]

@@ -50,6 +50,10 @@ STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
 WHOLE = frozenset({"resolve-champion", "push-artifact", "keep-champion"})
 # More tasks than this in one fan-out help nobody and strain an orchestrator.
 MOST_CELLS = 1000
+# More looks than this save next to nothing.
+MOST_LOOKS = 20
+# Normal boundaries stand for an exact test: a few questions more are no look worth taking.
+FEWEST_BETWEEN_LOOKS = 10
 
 FEW_SHOT = frozenset({"few_shot", "few_shot_file", "few_shot_style"})
 
@@ -123,7 +127,12 @@ class QuietSTaRConfig(BaseModel):
         None, "questions", "prepare-questions", description="Local directory that holds the named data sets' files."
     )
     eval_samples: int = _field(
-        100, "questions", "prepare-questions", description="Questions per task that the gate judges on.", ge=2
+        100,
+        "questions",
+        "prepare-questions",
+        "significance-gate",
+        description="Questions per task that the gate judges on, at most where gate_looks is above 1.",
+        ge=2,
     )
     verify_samples: int | None = _field(
         None, "questions", "prepare-questions", description="Questions per task kept for verify; as eval_samples.", ge=2
@@ -248,11 +257,11 @@ class QuietSTaRConfig(BaseModel):
     )
     top_p: float = _field(1.0, "evaluation", *SAMPLING, description="Nucleus of the sampling distribution.", gt=0, le=1)
     top_k: int = _field(0, "evaluation", *SAMPLING, description="Sample among the k likeliest tokens; 0: all.", ge=0)
-    engine: Literal["reference", "sharing"] = _field(
-        "reference",
+    engine: Literal["sharing", "reference"] = _field(
+        "sharing",
         "evaluation",
         *SAMPLING,
-        description="How rows are sampled: in plain batches, or with what prompts share computed once.",
+        description="How rows are sampled: with what prompts share computed once, or in plain batches.",
     )
     batch_size: int = _field(
         16,
@@ -269,6 +278,17 @@ class QuietSTaRConfig(BaseModel):
     )
 
     alpha: float = _field(0.05, "gate", *JUDGING, description="Rate of false bakes accepted.", gt=0, lt=0.5)
+    gate_looks: int = _field(
+        1,
+        "gate",
+        "prepare-questions",
+        "evaluate-round",
+        "significance-gate",
+        description="Planned looks at the gate questions: evaluation ends at the first that decides, alpha as before; "
+        "1: all questions are asked, then judged. Not in the pipeline.",
+        ge=1,
+        le=MOST_LOOKS,
+    )
     power: float = _field(
         0.8,
         "gate",
@@ -352,9 +372,15 @@ class QuietSTaRConfig(BaseModel):
             raise ValueError(
                 f"few_shot_file {self.few_shot_file} is given but few_shot is 0; say how many of its exemplars to show"
             )
-        if (cells := self.ab_test_rounds * self.shards) > MOST_CELLS:
+        if self.eval_samples < FEWEST_BETWEEN_LOOKS * self.gate_looks and self.gate_looks > 1:
             raise ValueError(
-                f"ab_test_rounds {self.ab_test_rounds} times shards {self.shards} make {cells:,} cells; "
+                f"gate_looks {self.gate_looks} at eval_samples {self.eval_samples} leave fewer than "
+                f"{FEWEST_BETWEEN_LOOKS} questions between looks; look less often or ask more"
+            )
+        if (cells := self.ab_test_rounds * self.shards * self.gate_looks) > MOST_CELLS:
+            times = f" times gate_looks {self.gate_looks}" if self.gate_looks > 1 else ""
+            raise ValueError(
+                f"ab_test_rounds {self.ab_test_rounds} times shards {self.shards}{times} make {cells:,} cells; "
                 f"at most {MOST_CELLS:,} are allowed: lower one of them"
             )
         for name in (self.start_thought_token, self.end_thought_token):

@@ -30,6 +30,11 @@ that is significant but not surely large enough, or one that a task with too few
 `questions_needed` then says how large the target tasks would have to be, all tasks growing alike, for one of the two
 findings to be reached with the given power, should the observed differences and spreads hold.
 
+The questions may be looked at several times while they come in (`agent_forge.looks`), to end at the first look that
+reaches a finding. Everything above then has to hold at the look's nominal level: p-values are adjusted for the looks
+before Holm, and bounds and intervals are those that hold at all looks together, so `bake`, a bound on harm and
+`no_bake` each keep the error rate of a single judgement. Only the last look can end without a finding.
+
 Reports are deterministic: sums are sums of integers, so neither the order of rows nor the names of rounds show.
 """
 
@@ -51,8 +56,10 @@ from agent_forge.comparison import (
     target_questions_needed,
     task_samples,
 )
+from agent_forge.errors import ResultsError
+from agent_forge.looks import ONLY_LOOK, Look, boundaries, levels, spent
 from agent_forge.observations import Observations, observe
-from agent_forge.records import GateReport, GateVerdict, ResultRow, TaskComparison
+from agent_forge.records import GateReport, GateVerdict, LooksRecord, PlannedLook, ResultRow, TaskComparison
 from agent_forge.statistics import MOST_QUESTIONS, sign_flip_p, t_interval
 
 # Arms cut off unequally often are not compared fairly; with fewer flips than this p-values are coarse.
@@ -66,6 +73,7 @@ def judge(
     min_improvement: float,
     non_inferiority_margin: float,
     power: float,
+    planned: Sequence[int] = (),
 ) -> GateReport:
     """Judge graded completions of the arms baseline, thought and, if there, pause.
 
@@ -76,18 +84,34 @@ def judge(
         min_improvement: smallest gain in accuracy worth baking for, in [0, 1).
         non_inferiority_margin: loss in accuracy that no task may exceed, in (0, 1).
         power: probability behind `questions_needed` and `minimum_detectable_effect`, in (0, 1).
+        planned: how many questions of each task are in at every planned look, ascending; which look this is follows
+            from the rows. Empty: the questions are looked at once.
 
     Returns:
         The verdict and its figures; top-level figures pool the questions of all target tasks, except `p_value`, the
         smallest adjusted p of a target task, and `truncation`, which covers all rows.
 
     Raises:
-        ResultsError: for rows that do not make a paired experiment; see `observe`.
+        ResultsError: for rows that do not make a paired experiment, see `observe`, or that are of no planned look.
     """
-    criteria = Criteria(alpha, min_improvement, non_inferiority_margin, power)
     observations = observe(rows, required=("baseline", "thought"), optional=("pause",))
+    criteria = Criteria(alpha, min_improvement, non_inferiority_margin, power, _look(observations, planned))
     samples = task_samples(observations, "thought", "baseline")
     return _report(observations, samples, compare_tasks(samples, criteria), criteria)
+
+
+def _look(observations: Observations, planned: Sequence[int]) -> Look:
+    """Find out by the number of questions which look this is."""
+    if not planned:
+        return ONLY_LOOK
+    for task, questions in observations.questions.items():
+        if len(questions) not in planned:
+            looks = ", ".join(map(str, planned))
+            raise ResultsError(f"task {task}: {len(questions)} questions are in, but looks are planned at {looks}")
+    counts = {len(questions) for questions in observations.questions.values()}
+    if len(counts) > 1:
+        raise ResultsError(f"tasks have {' and '.join(map(str, sorted(counts)))} questions; at a look all have as many")
+    return Look(planned.index(counts.pop()) + 1, tuple(planned))
 
 
 def _report(
@@ -100,10 +124,11 @@ def _report(
     pause = pooled_sample(observations, "thought", "pause") if "pause" in observations.arms else None
     pause_p_value = sign_flip_p(pause.differences_N) if pause else None
     verdict = decide(comparisons, criteria)
-    needed = target_questions_needed(samples, criteria) if verdict == "inconclusive" else None
+    open_end = verdict == "inconclusive" and criteria.look.last
+    needed = target_questions_needed(samples, criteria) if open_end else None
     return GateReport(
         verdict=verdict,
-        reason=_reason(pooled, comparisons, criteria, needed),
+        reason=_reason(verdict, pooled, comparisons, criteria, needed),
         questions=pooled.summary.questions,
         rounds=observations.rounds,
         effective_rounds=observations.effective_rounds,
@@ -111,7 +136,7 @@ def _report(
         thought_accuracy=pooled.thought_accuracy,
         pause_accuracy=pause.baseline_accuracy if pause else None,
         difference=pooled.summary.mean,
-        confidence_interval=t_interval(pooled.summary, criteria.alpha),
+        confidence_interval=t_interval(pooled.summary, criteria.interval_alpha),
         confidence_level=1 - criteria.alpha,
         p_value=_p_value(comparisons),
         alpha=criteria.alpha,
@@ -129,7 +154,20 @@ def _report(
             *_bake_warnings(verdict, pooled, pause_p_value, criteria.alpha),
         ),
         per_task=comparisons,
+        looks=_looks_record(criteria),
     )
+
+
+def _looks_record(criteria: Criteria) -> LooksRecord | None:
+    look, alpha = criteria.look, criteria.alpha
+    if look == ONLY_LOOK:
+        return None
+    bounds = zip(look.questions, levels(look.fractions, alpha), boundaries(look.fractions, alpha), strict=True)
+    planned = (
+        PlannedLook(questions=count, level=level, boundary=bound, spent=spent(alpha, count / look.questions[-1]))
+        for count, level, bound in bounds
+    )
+    return LooksRecord(planned=tuple(planned), taken=look.number)
 
 
 def observation_warnings(observations: Observations) -> tuple[str, ...]:
@@ -178,17 +216,28 @@ def _p_value(comparisons: Sequence[TaskComparison]) -> float:
     return min(task.adjusted_p_value for task in comparisons if task.adjusted_p_value is not None)
 
 
-def _reason(pooled: TaskSample, comparisons: Sequence[TaskComparison], criteria: Criteria, needed: int | None) -> str:
+def _reason(
+    verdict: GateVerdict,
+    pooled: TaskSample,
+    comparisons: Sequence[TaskComparison],
+    criteria: Criteria,
+    needed: int | None,
+) -> str:
     """Say in one sentence what was found and what follows from it."""
-    low, high = t_interval(pooled.summary, criteria.alpha)
+    low, high = t_interval(pooled.summary, criteria.interval_alpha)
+    look = criteria.look
+    when = "" if look == ONLY_LOOK else f"At look {look.number} of {len(look.questions)}: "
     found = (
-        f"Thinking first answered {pooled.thought_accuracy:.1%} of {pooled.summary.questions} questions correctly, "
-        f"without it {pooled.baseline_accuracy:.1%}: {100 * pooled.summary.mean:+.1f} points "
+        f"{when}Thinking first answered {pooled.thought_accuracy:.1%} of {pooled.summary.questions} questions "
+        f"correctly, without it {pooled.baseline_accuracy:.1%}: {100 * pooled.summary.mean:+.1f} points "
         f"({100 * (1 - criteria.alpha):g}% interval {100 * low:+.1f} to {100 * high:+.1f}, "
         f"p = {_p_value(comparisons):.2g})"
     )
-    if needed is None:
+    if verdict != "inconclusive":
         return f"{found}, {_finding(comparisons, criteria)}."
+    if needed is None:
+        after = look.questions[look.number]
+        return f"{found}, {_doubt(comparisons, criteria)}; the next look is after {after:,} questions of each task."
     return f"{found}, {_doubt(comparisons, criteria)}; {_outlook(needed, pooled.summary.questions)}."
 
 

@@ -6,33 +6,37 @@ results = await QuietSTaRBaker(config).run_baking_pipeline()
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import LeaseLost, OutputError, StoreError
-from agent_forge.local_run import LocalRun
+from agent_forge.local_run import Finished, Inputs, LocalRun
 from agent_forge.models.device import resolve_device
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import (
     ChampionRecord,
     GateReport,
+    ResultRow,
     RunResults,
     SplitReport,
     VerificationReport,
     read_record,
+    read_rows,
 )
 from agent_forge.run_directory import RESULTS, RunDirectory
 from agent_forge.run_report import REPORT, TAKEN_MANIFEST, TAKEN_VERDICT, write_report
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, champion_selection, check_champion
+from agent_forge.stages.significance_gate import judge_configured
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.lease import Held, leased
 from agent_forge.storage.minisign import read_secret_key
 from agent_forge.storage.origin import read_selection
 from agent_forge.storage.publication import Publication, directory_of, publication
+from agent_forge.storage.question_files import cells_of_blocks
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
 
 __all__ = ["QuietSTaRBaker", "QuietSTaRConfig"]
@@ -167,10 +171,7 @@ class QuietSTaRBaker:
             "extended": [loaded.artifact("extended")],
         }
         sampled = {name: known[name] for name in ("extended", "questions")}
-        cells = [
-            run.stage("evaluate-round", sampled, parameters={"cell": cell, **cut}, instance=cell)
-            for cell in json.loads(prepared.parameters["cells"])
-        ]
+        cells = self._evaluate(run, json.loads(prepared.parameters["cells"]), sampled, cut)
         judged = run.stage("significance-gate", {"results": [cell.artifact("results") for cell in cells]})
         known["gate"] = [judged.artifact("gate")]
         gate = read_record(GateReport, known["gate"][0].path)
@@ -197,6 +198,23 @@ class QuietSTaRBaker:
         given = {name: items for name, items in known.items() if name not in ("extended", "traces")}
         pushed = run.stage("push-artifact", given, parameters=bake_id, again=gone)
         return self._results(champion, gate, verification, pushed.parameters["manifest_path"])
+
+    def _evaluate(self, run: LocalRun, names: Sequence[str], sampled: Inputs, cut: dict[str, str]) -> list[Finished]:
+        """Evaluate the cells, block after block until a look at what is in decides; what was done already is kept."""
+        config = self._config
+        cells: list[Finished] = []
+        for number, block in enumerate(cells_of_blocks(names, config.shards, config.gate_looks), start=1):
+            cells += [
+                run.stage("evaluate-round", sampled, parameters={"cell": name, **cut}, instance=name) for name in block
+            ]
+            if number == config.gate_looks:
+                break
+            rows = [row for cell in cells for row in read_rows(ResultRow, cell.artifact("results").path)]
+            report = judge_configured(rows, config)
+            self._progress.note(f"look {number} of {config.gate_looks}, {report.questions} questions: {report.verdict}")
+            if report.verdict != "inconclusive":
+                break
+        return cells
 
     def _results(
         self,

@@ -126,7 +126,9 @@ class TaskComparison(Record):
     """Thought against baseline on one task; accuracies and differences are fractions in [-1, 1].
 
     Attributes:
-        adjusted_p_value: Holm-adjusted over the target tasks; None for a guard task.
+        confidence_interval: valid at all looks together, as is lower_bound.
+        p_value: of the questions that are in, adjusted for nothing.
+        adjusted_p_value: adjusted for the looks, then by Holm over the target tasks; None for a guard task.
         lower_bound: one-sided lower bound of the difference at level alpha.
         passed: target: improved; guard: non-inferior.
     """
@@ -142,6 +144,34 @@ class TaskComparison(Record):
     adjusted_p_value: float | None
     lower_bound: float
     passed: bool
+
+
+class PlannedLook(Record):
+    """One planned look: questions of each task that are in, and what a single target task had to show by itself.
+
+    Attributes:
+        level: nominal one-sided level.
+        boundary: the same as a standard normal quantile.
+        spent: the part of alpha that is used up when this look is over.
+    """
+
+    questions: int
+    level: float
+    boundary: float
+    spent: float
+
+
+class LooksRecord(Record):
+    """At which looks the gate could have ended, and at which it did (`taken`, from 1)."""
+
+    spending: Literal["obrien-fleming"] = "obrien-fleming"
+    planned: tuple[PlannedLook, ...]
+    taken: int
+
+    @property
+    def saved(self) -> float:
+        """Share of the planned questions that were not asked."""
+        return 1 - self.planned[self.taken - 1].questions / self.planned[-1].questions
 
 
 class GateReport(Record):
@@ -172,6 +202,8 @@ class GateReport(Record):
     truncation: dict[str, float]
     warnings: tuple[str, ...]
     per_task: tuple[TaskComparison, ...]
+    # Not written where the questions are looked at once, as before there could be several looks.
+    looks: LooksRecord | None = Field(default=None, exclude_if=lambda looks: looks is None)
 
 
 class DroppedQuestion(Record):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from warm_forge import run_warm
 
 import agent_forge
 
@@ -80,6 +81,6 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "agent_forge.cli", *arguments]
 
 
-def forge(*arguments: str, **options) -> subprocess.CompletedProcess:
-    """Run the command line in a process of its own."""
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, **options)
+def forge(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess:
+    """Run the command line to its end in a process of its own."""
+    return run_warm(arguments, env)

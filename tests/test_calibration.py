@@ -200,3 +200,58 @@ def test_the_usual_shortcut_is_certain_of_any_gain_when_rounds_repeat():
     assert round_means_p(Experiments(better, worse)) == [1.0]
     assert round_means_p(Experiments(better, better)) == [0.5]
     assert round_means_p(Experiments(worse[:, :, :1], better[:, :, :1])) == [0.5]
+
+
+def test_looks_spare_completions_without_more_false_bakes():
+    report = calibrate(generator(5), CRITERIA, experiments=150, questions=200, rounds=3, effect=0.1, looks=4)
+    for scenario in report.scenarios:
+        low, _ = scenario.false_bake_interval
+        assert low <= CRITERIA.alpha
+        assert scenario.no_bake_rate <= CRITERIA.alpha / 2
+        assert 0 <= scenario.saved_when_equal < scenario.saved_when_better
+    assert report.scenarios[0].bake_rate > 0.95 and report.scenarios[0].saved_when_better > 0.3
+
+
+def test_looks_at_the_same_level_each_would_bake_too_often():
+    drawn = draw_experiments(generator(6), 200, 200, 3)
+    planned = [50, 100, 150, 200]
+    naive = [
+        any(
+            verdict == "bake"
+            for verdict in (
+                calibration._verdict(drawn.baseline_BNR[index, :seen], drawn.thought_BNR[index, :seen], CRITERIA)
+                for seen in planned
+            )
+        )
+        for index in range(200)
+    ]
+    kept = [ending.verdict == "bake" for ending in calibration.simulated_endings(drawn, CRITERIA, 4)]
+    assert sum(naive) > 1.5 * sum(kept)
+
+
+def test_one_look_ends_as_the_gate_does_on_all_questions():
+    drawn = draw_experiments(generator(8), 30, 60, 2, 0.2)
+    endings = list(calibration.simulated_endings(drawn, CRITERIA, 1))
+    assert [ending.verdict for ending in endings] == list(simulated_verdicts(drawn, CRITERIA))
+    assert {ending.questions for ending in endings} == {60}
+
+
+@pytest.mark.parametrize("looks", [0, 6, 21])
+def test_looks_too_many_for_the_questions_are_refused(looks):
+    with pytest.raises(ConfigError, match=f"{looks} looks at 50 questions"):
+        calibrate(generator(), CRITERIA, questions=50, looks=looks)
+    if looks != 6:
+        with pytest.raises(ConfigError, match="expected 1 to 20"):
+            plan(0.05, 0.8, looks=looks)
+
+
+def test_a_plan_with_looks_asks_for_a_few_more_questions_and_expects_fewer_completions():
+    (once,), (looks,) = (plan(0.05, 0.8, rounds=[3], looks=count).options for count in (1, 4))
+    assert once.expected_completions == once.completions
+    assert once.questions < looks.questions < 1.1 * once.questions
+    assert looks.expected_completions < 0.9 * once.completions
+    drawn = draw_experiments(generator(12), 300, looks.questions, 3, 0.05)
+    endings = list(calibration.simulated_endings(drawn, CRITERIA, 4))
+    asked = np.mean([ending.questions for ending in endings]) * 3 * 3
+    assert asked == pytest.approx(looks.expected_completions, rel=0.05)
+    assert np.mean([ending.verdict == "bake" for ending in endings]) > 0.78

@@ -3,12 +3,11 @@ import subprocess
 import sys
 
 import pytest
+from warm_forge import run_warm
 
 
 def forge(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "agent_forge.cli", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    return run_warm(tuple(map(str, arguments)))
 
 
 def write_rows(path, accurate):

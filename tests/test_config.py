@@ -59,7 +59,7 @@ OTHER = {
     "tracking": "mlflow",
     "tracking_project": "other",
     "gradient_checkpointing": True,
-    "engine": "sharing",
+    "engine": "reference",
     "top_p": 0.5,
     "learning_rate": 0.5,
 }
@@ -190,6 +190,14 @@ def test_a_stage_is_given_its_own_fields_and_no_others(stage):
 def test_a_fan_out_has_a_limit():
     with pytest.raises(ConfigError, match="10,000 cells"):
         build_config(NEEDED | {"ab_test_rounds": 100, "shards": 100})
+
+
+def test_looks_count_as_cells_and_need_questions_between_them():
+    with pytest.raises(ConfigError, match="times gate_looks 4 make 1,200 cells"):
+        build_config(NEEDED | {"ab_test_rounds": 100, "shards": 3, "gate_looks": 4})
+    with pytest.raises(ConfigError, match="fewer than 10 questions between looks"):
+        build_config(NEEDED | {"eval_samples": 39, "gate_looks": 4})
+    assert build_config(NEEDED | {"eval_samples": 5}).gate_looks == 1
 
 
 def test_an_empty_stop_string_is_refused():

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -19,6 +20,7 @@ from agent_forge.comparison import (
 )
 from agent_forge.errors import ResultsError
 from agent_forge.gate import judge
+from agent_forge.looks import Look
 from agent_forge.records import ResultRow
 from agent_forge.statistics import MOST_QUESTIONS, lower_bound, sign_flip_p, summarise, t_interval
 
@@ -314,3 +316,67 @@ def test_a_stricter_gate_bakes_no_more():
     for up in range(0, 40, 3):
         rows = fixed_rows(gains(up=up, down=6, same=94 - up))
         assert judge(rows, **LIMITS).verdict == "bake" or judge(rows, **strict).verdict != "bake"
+
+
+PLANNED = (40, 80, 120)
+
+
+def test_a_gain_that_would_do_at_the_end_does_not_do_at_an_early_look():
+    rows = fixed_rows(gains(up=10, down=2, same=28))
+    once, early = judge(rows, **LIMITS), judge(rows, **LIMITS, planned=PLANNED)
+    assert once.verdict == "bake" and once.looks is None
+    assert early.verdict == "inconclusive" and early.p_value > 0.05 > once.p_value
+    assert early.confidence_interval[0] < once.confidence_interval[0]
+    assert early.per_task[0].p_value == once.p_value
+    assert early.questions_needed is None and "next look is after 80 questions of each task" in early.reason
+
+
+def test_a_clear_gain_ends_at_an_early_look():
+    report = judge(fixed_rows(gains(up=22, down=1, same=17)), **LIMITS, planned=PLANNED)
+    assert report.verdict == "bake" and report.reason.startswith("At look 1 of 3: ")
+    assert report.looks.taken == 1 and report.looks.saved == pytest.approx(2 / 3)
+    assert [look.questions for look in report.looks.planned] == [40, 80, 120]
+    assert report.looks.planned[-1].spent == pytest.approx(0.05)
+    assert report.per_task[0].lower_bound > -0.05
+
+
+def test_what_a_look_asks_for_is_its_level_exactly():
+    samples = [sample(gains(up=24, down=8, same=48)), sample(gains(up=18, down=9, same=53), task="other")]
+    for number in (1, 2, 3):
+        look = Look(number, PLANNED)
+        compared = compare_tasks(samples, replace(CRITERIA, look=look))
+        first = compared[0].p_value <= look.level(0.025)
+        second = first and compared[1].p_value <= look.level(0.05)
+        assert [task.passed for task in compared] == [first, second]
+
+
+def test_the_last_look_can_be_open_and_says_how_many_more_questions_would_decide():
+    report = judge(fixed_rows(gains(up=16, down=12, same=92)), **LIMITS, planned=PLANNED)
+    assert report.looks.taken == 3 and report.verdict == "inconclusive"
+    assert report.questions_needed > 120
+
+
+def test_harm_at_an_early_look_is_a_finding_only_beyond_its_interval():
+    mild = fixed_rows(gains(up=4, down=12, same=24))
+    assert judge(mild, **LIMITS).verdict == "no_bake"
+    assert judge(mild, **LIMITS, planned=PLANNED).verdict == "inconclusive"
+    assert judge(fixed_rows(gains(down=25, same=15)), **LIMITS, planned=PLANNED).verdict == "no_bake"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (fixed_rows(gains(up=5, same=36)), "task maths: 41 questions are in, but looks are planned at 40, 80, 120"),
+        (
+            fixed_rows(gains(up=5, same=35)) + fixed_rows(gains(same=80), "code", "guard"),
+            "tasks have 40 and 80 questions",
+        ),
+    ],
+)
+def test_rows_of_no_planned_look_are_refused(rows, message):
+    with pytest.raises(ResultsError, match=message):
+        judge(rows, **LIMITS, planned=PLANNED)
+
+
+def test_reports_of_one_look_are_written_as_before():
+    assert "looks" not in judge(fixed_rows(gains(up=10, same=30)), **LIMITS).model_dump_json()

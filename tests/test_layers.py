@@ -9,8 +9,8 @@ ROOT = Path(agent_forge.__file__).parent
 LAYERS = (
     ("errors", "config", "records", "evolution_config", "evolution_records", "story_records"),
     (
-        *("questions", "answers", "sandbox", "thoughts", "traces", "statistics", "observations", "comparison", "gate"),
-        *("verification", "simulation", "calibration", "audit"),
+        *("questions", "answers", "sandbox", "thoughts", "traces", "statistics", "observations", "looks"),
+        *("comparison", "gate", "verification", "simulation", "calibration", "audit"),
     ),
     ("models", "storage", "tracking"),
     ("report",),

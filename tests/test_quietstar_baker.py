@@ -61,14 +61,6 @@ def test_the_config_is_the_one_of_the_command_line_and_takes_the_names_users_kno
     )
 
 
-def test_a_used_run_directory_needs_resume(tmp_path):
-    used = config(tmp_path / "run")
-    first = QuietSTaRBaker(used).run()
-    with pytest.raises(OutputError, match="--resume"):
-        QuietSTaRBaker(used).run()
-    assert QuietSTaRBaker(used, resume=True).run() == first
-
-
 def test_greedy_rounds_are_one_round_and_do_not_bake(tmp_path):
     arguments = small_arguments(
         tmp_path, tmp_path / "run", scenario="baseline_wins", temperature=0, ab_test_rounds=10, batch_size=40
@@ -87,6 +79,27 @@ def test_shards_change_where_the_work_is_done_and_nothing_else(tmp_path):
         assert done.returncode == 0, done.stderr
     assert gate_of(whole) == gate_of(pieces)
     assert len(list((pieces / "stages/evaluate-round").iterdir())) == 3
+
+
+def test_evaluation_ends_at_the_first_look_that_decides_and_a_resume_goes_on_from_there(tmp_path):
+    # Nothing gains 80 points here, which half of the questions are enough to find.
+    used = config(tmp_path / "run", gate_looks=4, min_improvement=0.8)
+    first = QuietSTaRBaker(used).run()
+    gate, cells = gate_of(tmp_path / "run"), tmp_path / "run/stages/evaluate-round"
+    assert (first.verdict, gate.looks.taken, gate.questions) == ("no_bake", 2, 20)
+    assert sorted(cell.name for cell in cells.iterdir()) == ["0-0", "0-1"]
+    assert "50.0% of the planned questions were not asked" in Path(first.report_path).read_text()
+    with pytest.raises(OutputError, match="--resume"):
+        QuietSTaRBaker(used).run()
+    assert QuietSTaRBaker(used, resume=True).run() == first
+
+    done = {cell.name: (cell / "receipt.json").read_bytes() for cell in cells.iterdir()}
+    asking_less = used.model_copy(update={"min_improvement": 0.25})
+    second = QuietSTaRBaker(asking_less, resume=True).run()
+    gate = gate_of(tmp_path / "run")
+    assert (second.verdict, gate.looks.taken, gate.questions) == ("inconclusive", 4, 40)
+    assert len(list(cells.iterdir())) == 4
+    assert all((cells / name / "receipt.json").read_bytes() == receipt for name, receipt in done.items())
 
 
 def test_json_output_is_the_results_and_nothing_else(tmp_path):

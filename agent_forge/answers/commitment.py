@@ -117,6 +117,11 @@ def alternatives(between: str) -> bool:
     return bool(_CONNECTED.fullmatch(between) or _COMPOUND.fullmatch(between) or _OR.search(between))
 
 
+def is_open_ended(rest: str) -> bool:
+    """Whether what follows a number makes it a bound, as in `12 or more`."""
+    return _OPEN_END.match(rest) is not None
+
+
 def _in_words(text: str, worded: Quantity, found: Sequence[Quantity]) -> Quantity | Problem:
     """Accept a number in words if nothing beside it makes it another one."""
     rest = text[worded.end :]

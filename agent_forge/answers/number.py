@@ -13,7 +13,7 @@ Whatever leaves it open is wrong, and the grade's reason says so:
 import re
 from collections.abc import Sequence
 
-from agent_forge.answers.commitment import EXPRESSION, Problem, read_answer, stands_alone
+from agent_forge.answers.commitment import EXPRESSION, NEGATED, Problem, is_open_ended, read_answer, stands_alone
 from agent_forge.answers.marks import CORRECTION, Mark, find_marks, sentence_start
 from agent_forge.answers.quantity import Quantity, clean, quantities
 from agent_forge.answers.repeats import without_question
@@ -23,8 +23,11 @@ _HEADING = re.compile(r"\W*(?:(?:step|part|case|option|question|problem)\s?\d|\d
 _LABEL = re.compile(r"(?:\b(?:step|part|case|option|question|problem)|(?<!#)#)\s?$", re.I)
 _ENUMERATOR = re.compile(r"[.)]\s+\S")
 _FACTORIAL = re.compile(r"[\d)}]\s?!")
-# What puts another number beside an answer: `It could also be 13`.
-_HEDGE = re.compile(r"\b(?:could|might|may|possibl[ey]|perhaps|maybe|alternatively|or|either|otherwise|unless)\b", re.I)
+# What puts another number beside an answer: `It could also be 13`; `2 or more questions` does not.
+_HEDGE = re.compile(
+    r"\b(?:could|might|may|possibl[ey]|perhaps|maybe|alternatively|or(?!\s+(?:more|less|fewer|so)\b)|either|otherwise|unless)\b",
+    re.I,
+)
 _CONCLUSION = re.compile(r"\b(?:so|therefore|thus|hence|final|finally|result|total)\b", re.I)
 _WRONG = re.compile(r"\b(?:no|wrong|incorrect|mistaken?)\b", re.I)
 _THAT_IS_WRONG = re.compile(
@@ -113,6 +116,8 @@ def _agreed(text: str, answers: Sequence[tuple[Mark, Quantity | Problem]]) -> Qu
 
 def _unless_taken_back(rest: str, answer: Quantity) -> Quantity | Problem:
     """Return the answer unless what follows it draws another conclusion or ends in another number."""
+    if is_open_ended(rest.lstrip("}$*_)")):
+        return NEGATED
     corrected = CORRECTION.search(rest) is not None
     numbers = quantities(rest)
     if not numbers:

@@ -143,7 +143,8 @@ def _bake_key(
     train: Sequence[TrainingExample],
     heldout: Sequence[TrainingExample],
 ) -> str:
-    facts = [key, settings.model_dump(exclude=OPERATIONAL), layout.packed, layout.row_length, list(token_ids)]
+    shape = [layout.packed, layout.masked, layout.row_length]
+    facts = [key, settings.model_dump(exclude=OPERATIONAL), shape, list(token_ids)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for part in (train, heldout):
         digest.update(b"\n")

@@ -75,12 +75,14 @@ class Layout:
         packed: whether examples share rows; otherwise each has its own.
         rows_per_batch: rows per forward pass.
         batches_per_step: forward passes per optimizer step.
+        masked: whether a mask keeps packed examples apart; otherwise attention is computed example by example.
     """
 
     row_length: int
     packed: bool
     rows_per_batch: int
     batches_per_step: int
+    masked: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,25 +94,30 @@ class PackedBatch:
         labels_BT: the token itself where it is a target, else -100. Not shifted: logits at t-1 predict label t.
         segments_BT: 1, 2, ... for the row's examples, 0 for padding.
         position_ids_BT: position within the example; None when examples have rows of their own.
-        attention_mask: additive (B, 1, T, T) when packed, else 1 for tokens and 0 for padding, (B, T).
+        attention_mask: additive (B, 1, T, T) when packed, else 1 for tokens and 0 for padding, (B, T); None when
+            attention is computed example by example.
         tokens: tokens in it, padding left out.
         targets: tokens that count in the loss.
+        spans: lengths of all examples and paddings, row by row; their sum is B * T.
     """
 
     input_ids_BT: torch.Tensor
     labels_BT: torch.Tensor
     segments_BT: torch.Tensor
     position_ids_BT: torch.Tensor | None
-    attention_mask: torch.Tensor
+    attention_mask: torch.Tensor | None
     tokens: int
     targets: int
+    spans: tuple[int, ...]
 
     def inputs(self) -> dict[str, torch.Tensor]:
         """Return the keyword arguments of the model's forward pass."""
-        inputs = {"input_ids": self.input_ids_BT, "attention_mask": self.attention_mask}
-        if self.position_ids_BT is not None:
-            inputs["position_ids"] = self.position_ids_BT
-        return inputs
+        inputs = {
+            "input_ids": self.input_ids_BT,
+            "attention_mask": self.attention_mask,
+            "position_ids": self.position_ids_BT,
+        }
+        return {name: value for name, value in inputs.items() if value is not None}
 
 
 def pack_rows(lengths: Sequence[int], row_length: int, generator: np.random.Generator) -> tuple[Row, ...]:
@@ -173,7 +180,11 @@ def packing_efficiency(steps: Sequence[Step], lengths: Sequence[int]) -> float:
 
 
 def collate(
-    rows: Sequence[Sequence[TrainingExample]], packed: bool, dtype: torch.dtype, device: torch.device
+    rows: Sequence[Sequence[TrainingExample]],
+    packed: bool,
+    dtype: torch.dtype,
+    device: torch.device,
+    masked: bool = True,
 ) -> PackedBatch:
     """Build the tensors of one forward pass, padded to its longest row.
 
@@ -182,6 +193,7 @@ def collate(
         packed: whether to keep the examples of a row apart; otherwise each row holds one.
         dtype: of the additive mask: the model's.
         device: where the tensors go.
+        masked: whether packed examples are kept apart by a mask.
     """
     width = max(sum(len(example.input_ids) for example in row) for row in rows)
     fields = [list(_pad_row(row, width)) for row in rows]
@@ -193,10 +205,21 @@ def collate(
         labels_BT=labels_BT,
         segments_BT=segments_BT,
         position_ids_BT=positions_BT if packed else None,
-        attention_mask=block_causal_mask(segments_BT, dtype) if packed else (segments_BT > 0).long(),
+        attention_mask=_attention_mask(segments_BT, dtype, masked) if packed else (segments_BT > 0).long(),
         tokens=sum(len(example.input_ids) for row in rows for example in row),
         targets=sum(example.targets for row in rows for example in row),
+        spans=tuple(span for row in rows for span in _spans(row, width)),
     )
+
+
+def _attention_mask(segments_BT: torch.Tensor, dtype: torch.dtype, masked: bool) -> torch.Tensor | None:
+    return block_causal_mask(segments_BT, dtype) if masked else None
+
+
+def _spans(row: Sequence[TrainingExample], width: int) -> list[int]:
+    lengths = [len(example.input_ids) for example in row]
+    padding = width - sum(lengths)
+    return [*lengths, padding] if padding else lengths
 
 
 def block_causal_mask(segments_BT: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

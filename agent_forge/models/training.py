@@ -13,14 +13,13 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch.nn import functional
 from transformers import PreTrainedModel
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ForgeError
-from agent_forge.models.adapters import HALF_PRECISION, Trainable
+from agent_forge.models.adapters import Trainable
+from agent_forge.models.packed_attention import attending
 from agent_forge.models.packing import (
-    IGNORED_LABEL,
     Batch,
     Layout,
     PackedBatch,
@@ -30,6 +29,7 @@ from agent_forge.models.packing import (
     plan_batches,
     plan_epochs,
 )
+from agent_forge.models.target_loss import TargetLoss
 from agent_forge.models.training_state import Checkpoints, TrainingProgress, TrainingState, Weights
 from agent_forge.records import LossPoint, Record
 
@@ -96,16 +96,6 @@ def learning_rate_at(step: int, planned_steps: int, peak: float, warmup_fraction
     return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (planned_steps - warmup)))
 
 
-def summed_loss(model: PreTrainedModel, batch: PackedBatch) -> torch.Tensor:
-    """Return the negative log-likelihood of a batch's targets, in nats, summed in fp32 or better."""
-    logits_BTV: torch.Tensor = model(**batch.inputs(), use_cache=False).logits
-    labels_BT = batch.labels_BT[:, 1:]
-    counts_BT = labels_BT != IGNORED_LABEL
-    logits_NV = logits_BTV[:, :-1][counts_BT]
-    logits_NV = logits_NV.float() if logits_NV.dtype in HALF_PRECISION else logits_NV
-    return functional.cross_entropy(logits_NV, labels_BT[counts_BT], reduction="sum")
-
-
 class Training:
     """One training run from its first step, or its last checkpoint, to its end.
 
@@ -140,6 +130,7 @@ class Training:
         self.efficiency = packing_efficiency(self.plan, lengths)
         self._optimizer = _optimizer(trainable, settings)
         self._autocast_to_bf16 = model.device.type == "cuda" and half_precision
+        self._loss = TargetLoss(model, self._autocast)
         self.warnings: tuple[str, ...] = ()
         self.progress, self.best = self._begin_or_resume()
 
@@ -176,8 +167,8 @@ class Training:
         with torch.no_grad():
             for rows in self._heldout_plan:
                 batch = self._collate(self._heldout, rows)
-                with self._autocast():
-                    total += float(summed_loss(self._model, batch))
+                with attending(batch):
+                    total += self._loss.total(batch)
                 targets += batch.targets
         return total / targets
 
@@ -215,10 +206,8 @@ class Training:
         targets = sum(self._train[example].targets for rows in self.plan[index] for row in rows for example in row)
         for rows in self.plan[index]:
             batch = self._collate(self._train, rows)
-            with self._autocast():
-                loss = summed_loss(self._model, batch) / targets
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
+            with attending(batch):
+                total += self._loss.backward(batch, 1 / targets)
             tokens += batch.tokens
         rate = self._move(index, total)
         return LossPoint(step=index + 1, tokens=tokens, learning_rate=rate, loss=total)
@@ -257,7 +246,8 @@ class Training:
 
     def _collate(self, examples: Sequence[TrainingExample], rows: Batch) -> PackedBatch:
         chosen = [[examples[index] for index in row] for row in rows]
-        return collate(chosen, self._layout.packed, self._model.dtype, self._model.device)
+        layout = self._layout
+        return collate(chosen, layout.packed, self._model.dtype, self._model.device, layout.masked)
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self._model.device.type, dtype=torch.bfloat16, enabled=self._autocast_to_bf16)

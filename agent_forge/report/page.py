@@ -29,6 +29,7 @@ from agent_forge.report.plots import (
     tasks_plot,
 )
 from agent_forge.report.redact import masked
+from agent_forge.report.tables import looks_table
 from agent_forge.report.template import environment
 from agent_forge.report.wording import cards, outcome, questions_that_settle, steps
 
@@ -89,6 +90,7 @@ def render(facts: RunFacts) -> str:
             cards=cards(facts),
             caveats=(*_warnings(facts), *(caveat for experiment in experiments for caveat in experiment.caveats)),
             settling=questions_that_settle(facts.gate) if facts.gate else "",
+            looks=looks_table(facts.gate.looks) if facts.gate and facts.gate.looks else None,
             plots=_plots(facts, compared, checked),
             recorded=compared.recorded if compared else {},
             arms={arm.arm: arm for arm in seen.arms} if seen else {},

@@ -1,5 +1,7 @@
 """evaluate-round: one cell, that is one round of one shard of the gate questions, in all three arms.
 
+Where the gate looks at the questions several times, a cell is a shard of those that come in between two looks.
+
 The pause arm stands still for as many tokens as the same question's thought took in the same round, so that it differs
 from the thought arm in content only.
 """
@@ -12,7 +14,7 @@ from agent_forge.records import Arm, Question, ResultRow, SplitName, TaskRole, r
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.rows import Asked, Bench, grading, open_bench, require_fit, require_graders, sample_rows
 from agent_forge.storage.files import write_atomic
-from agent_forge.storage.question_files import parse_cell, read_split, read_split_report, shard
+from agent_forge.storage.question_files import block, parse_cell, read_split, read_split_report, shard
 from agent_forge.thoughts import Script, direct_script, elicited_script, pause_script
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -21,10 +23,13 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 def evaluate_round(context: StageContext) -> StageOutcome:
     """Sample and grade one cell; writes result rows ordered by arm, then question."""
     meter = Meter()
-    round_number, shard_number = parse_cell(context.parameters["cell"])
+    config = context.config
+    round_number, piece = parse_cell(context.parameters["cell"])
+    block_number, shard_number = divmod(piece, config.shards)
     questions_dir = context.input("questions")
     guards = set(read_split_report(questions_dir).guard_tasks)
-    questions = shard(read_split(questions_dir, "gate"), shard_number, context.config.shards)
+    coming_in = block(read_split(questions_dir, "gate"), block_number, config.gate_looks)
+    questions = shard(coming_in, shard_number, config.shards)
     require_graders(context, questions)
     bench = open_bench(context, context.input("extended"))
     # Before anything is sampled, what the later stages would be refused for too.

@@ -24,7 +24,7 @@ def prepare_questions(context: StageContext) -> StageOutcome:
     write_questions(context.outputs["questions"], drawn.questions, drawn.report, drawn.exemplars)
     shards = [str(index) for index in range(config.shards)]
     parameters = {
-        "cells": json.dumps(cell_names(config.ab_test_rounds, config.shards)),
+        "cells": json.dumps(cell_names(config.ab_test_rounds, config.shards, config.gate_looks)),
         "shards": json.dumps(shards),
     }
     return StageOutcome(cost=meter.cost(questions=sum(drawn.report.counts.values())), parameters=parameters)

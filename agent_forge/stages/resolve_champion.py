@@ -30,6 +30,7 @@ from agent_forge.storage.s3_publication import S3Publication
 def resolve_champion(context: StageContext) -> StageOutcome:
     """Resolve, digest, and look for an existing manifest of the same bake id."""
     meter = Meter()
+    _refuse_looks(context)
     config = _rooted(context)
     open_corpora(config.also_exclude)
     path = champion_path(config.model_path, context.progress)
@@ -52,6 +53,15 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     narrow = (name for name in STAGE_NAMES if name not in WHOLE)
     parameters |= {config_parameter(name): _told(narrowed(config, name)) for name in narrow}
     return StageOutcome(cost=meter.cost(), parameters=parameters)
+
+
+def _refuse_looks(context: StageContext) -> None:
+    """Refuse looks where all cells are evaluated at once: they would cost power and save nothing."""
+    if context.artifacts_at and context.config.gate_looks > 1:
+        raise ConfigError(
+            f"gate_looks is {context.config.gate_looks}, but the pipeline evaluates all cells side by side and could "
+            "not end early; set it to 1 here, or run `forge bake-quietstar` on one machine"
+        )
 
 
 def _rooted(context: StageContext) -> QuietSTaRConfig:

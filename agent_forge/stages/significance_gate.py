@@ -1,6 +1,10 @@
 """significance-gate: every cell's rows in, the verdict out."""
 
+from collections.abc import Iterable
+
+from agent_forge.config import QuietSTaRConfig
 from agent_forge.gate import judge
+from agent_forge.looks import planned_questions
 from agent_forge.records import GateReport, ResultRow, read_rows, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.report_output import write_report_output
@@ -16,13 +20,7 @@ def significance_gate(context: StageContext) -> StageOutcome:
     config = context.config
     found = [row for path in context.inputs["results"] for row in read_rows(ResultRow, path)]
     rows = sorted(found, key=lambda row: (row.round, row.arm, row.question_id))
-    report = judge(
-        rows,
-        alpha=config.alpha,
-        min_improvement=config.min_improvement,
-        non_inferiority_margin=config.non_inferiority_margin,
-        power=config.power,
-    )
+    report = judge_configured(rows, config)
     write_atomic(context.outputs["gate"], report.model_dump_json(indent=2) + "\n")
     write_atomic(context.outputs["evaluation"], rows_text(rows))
     write_report_output(
@@ -30,6 +28,18 @@ def significance_gate(context: StageContext) -> StageOutcome:
     )
     cost = meter.cost(questions=report.questions)
     return StageOutcome(cost=cost, parameters={"verdict": report.verdict}, metrics=_metrics(report))
+
+
+def judge_configured(rows: Iterable[ResultRow], config: QuietSTaRConfig) -> GateReport:
+    """Judge rows as the configuration says: those of all questions, or of those that are in at a planned look."""
+    return judge(
+        rows,
+        alpha=config.alpha,
+        min_improvement=config.min_improvement,
+        non_inferiority_margin=config.non_inferiority_margin,
+        power=config.power,
+        planned=planned_questions(config.eval_samples, config.gate_looks) if config.gate_looks > 1 else (),
+    )
 
 
 def _metrics(report: GateReport) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The question sets as files: one JSON lines file per split, one of exemplars, the report of how they came about."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent_forge.errors import ConfigError, QuestionError
@@ -46,15 +47,33 @@ def shard(questions: tuple[Question, ...], index: int, shards: int) -> tuple[Que
     return questions[index::shards]
 
 
-def cell_names(rounds: int, shards: int) -> list[str]:
-    """Return the name of every cell: `<round>-<shard>`, counted from 0."""
-    return [f"{round_number}-{shard_number}" for round_number in range(rounds) for shard_number in range(shards)]
+def block(questions: tuple[Question, ...], index: int, blocks: int) -> tuple[Question, ...]:
+    """Return the questions that come in between two looks: of every task the same share, in the order of the hashes."""
+    by_task: dict[str, list[Question]] = {}
+    for question in questions:
+        by_task.setdefault(question.task, []).append(question)
+    return tuple(
+        question
+        for members in by_task.values()
+        for question in members[len(members) * index // blocks : len(members) * (index + 1) // blocks]
+    )
+
+
+def cell_names(rounds: int, shards: int, blocks: int = 1) -> list[str]:
+    """Return the name of every cell: `<round>-<piece>`, counted from 0; pieces are the blocks' shards, in order."""
+    pieces = shards * blocks
+    return [f"{round_number}-{piece}" for round_number in range(rounds) for piece in range(pieces)]
+
+
+def cells_of_blocks(names: Sequence[str], shards: int, blocks: int) -> list[list[str]]:
+    """Group cells by their blocks, in order."""
+    return [[name for name in names if parse_cell(name)[1] // shards == index] for index in range(blocks)]
 
 
 def parse_cell(name: str) -> tuple[int, int]:
-    """Return round and shard of a cell's name."""
+    """Return round and piece of a cell's name."""
     try:
-        round_text, shard_text = name.split("-")
-        return int(round_text), int(shard_text)
+        round_text, piece_text = name.split("-")
+        return int(round_text), int(piece_text)
     except ValueError as cause:
         raise ConfigError(f"cell is {name!r}; expected ROUND-SHARD such as 0-0") from cause

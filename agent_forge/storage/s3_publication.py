@@ -23,11 +23,10 @@ from typing import Any, TypeVar
 from agent_forge.errors import InputError, OutputError, StoreError
 from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import Alias, FileRecord, Manifest, Record, Verdict, VerificationReport, parse_record
-from agent_forge.storage.files import list_files
+from agent_forge.storage.files import file_sha256, list_files, list_names
 from agent_forge.storage.lease import LEASE_SECONDS, Held, Lease, check_held, leased
 from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, AnyManifest, manifest_text
 from agent_forge.storage.moving import Moving, Watcher
-from agent_forge.storage.publish import model_files
 from agent_forge.storage.s3 import ATTEMPTS, Location, connect, get_object, talking_about
 from agent_forge.storage.s3_upload import Stored, described, expected_etag, object_sha256, put_file, put_text, stored
 
@@ -192,7 +191,7 @@ class S3Publication:
     ) -> None:
         if stored(self._client, place / MANIFEST) is not None:
             return
-        if model_files(model) != manifest.files:
+        if [name for name in list_names(model) if name != MANIFEST] != [file.path for file in manifest.files]:
             raise OutputError(f"{model} changed while it was being published; run again")
         moving = Moving(watcher, "publishing", sum(file.size for file in manifest.files))
         with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
@@ -215,9 +214,8 @@ class S3Publication:
         replacing: bool = False,
     ) -> None:
         """Make a file lie at its place, unless it does already."""
-        etag = expected_etag(path)
         seen = stored(self._client, place)
-        if seen is not None and (seen.etag, seen.size) == (etag, file.size):
+        if seen is not None and self._is_there(path, file, seen):
             moved(file.size)
             return
         if not replacing and seen is not None and seen.age < LEFT_BEHIND_SECONDS:
@@ -226,15 +224,23 @@ class S3Publication:
                 f"replaced after {LEFT_BEHIND_SECONDS:,.0f} s: run again then, or remove them"
             )
         check_held(held)
-        written = put_file(self._client, place, path, seen, moved)
+        sent = put_file(self._client, place, path, seen, moved, file.sha256)
         found = stored(self._client, place)
         # A request whose answer was lost is repeated, and refused because of what it has written itself.
-        if found is not None and (found.etag, found.size) == (etag, file.size):
+        if found is not None and (found.etag, found.size) == (sent.etag, file.size):
             return
-        if not written or found is None:
+        if not sent.written or found is None:
             raise StoreError(f"{place} was changed by another publisher; run again")
         if object_sha256(self._client, place) != file.sha256:
             raise StoreError(f"{place} differs from what was written; run again")
+
+    def _is_there(self, path: Path, file: FileRecord, seen: Stored) -> bool:
+        """Whether what lies there has the bytes of the file, which must be the one that is described."""
+        if seen.size != file.size or seen.etag != expected_etag(path):
+            return False
+        if file_sha256(path) != file.sha256:
+            raise OutputError(f"{path} changed while it was being published; run again")
+        return True
 
     @contextlib.contextmanager
     def _leased(self, bake_id: str, held: Held | None) -> Iterator[Held | None]:

@@ -7,7 +7,7 @@ from agent_forge.answers import grade
 RIGHT = """
 12 ; ### 12 ; {12} ; _12_ ; ~~13~~ 12 ; 12 = x ; x = 12 ; rounds up to 12 ; <answer>#### 12</answer>
 12 ; 1\ufe0f\u20e32\ufe0f\u20e3 ; 1\u20602 ; \u200f12 ; ๑๒ ; Rs. 12 ; Rs.12 ; 120e-1 ; #### twelve
-12 ; The answer is TWELVE.
+12 ; The answer is TWELVE. ; \\boxed{12}. Let me know if you have 2 or more questions!
 -5 ; ‒5 ; ⁻5 ; ➖5 ; —5 ; -**5** ; -(5) ; −$5 ; The answer is negative five.
 1.5 ; 1\u066b5 ; ١\u066b٥ ; 1½ ; 1 1/2
 1234 ; 1\u066c234 ; 1\u202f234 ; 1'234 ; 1,234.

@@ -153,6 +153,9 @@ The answer is 12?
 If the answer is 12, then
 It is unclear whether the answer is 12
 12 or more
+\boxed{12} or more
+The answer is \boxed{12} or so.
+\boxed{12}, or it could be 13 or more
 The answer is 12 or so
 more than 12
 The answer is less than 12

@@ -1,11 +1,13 @@
 """Runs the compiled pipeline through the orchestrator of `kfp.local`, every container as a process of its own command.
 
-What stands in for a cluster is only this: `forge` in a container's command is the `forge` of this Python, the image is
-not looked at, and artifacts lie below a local pipeline root. The graph, the executor input and the outputs are kfp's.
+What stands in for a cluster is only this: `forge` in a container's command is the `forge` of this Python, begun by
+`warm_forge`, the image is not looked at, and artifacts lie below a local pipeline root. The graph, the executor input
+and the outputs are kfp's.
 """
 
 import builtins
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ sys.modules["docker"] = None  # type: ignore[assignment]
 
 from kfp import components, local
 from kfp.local import config, io, status, subprocess_task_handler
+from warm_forge import run_warm
 
 COMPILED = Path(__file__).resolve().parents[2] / "pipelines" / "compiled"
 
@@ -74,15 +77,14 @@ class Cluster:
 
     Attributes:
         root: pipeline root.
-        launch: makes the command that is run of a container's command and environment.
+        launch: makes the command that is run of a container's command and environment; without it `forge` runs here.
+        surroundings: makes more environment for a container that runs here.
         disturb: may answer for a container before it runs: an exit code to end with at once, or None to let it run.
     """
 
     root: Path
-    launch: Callable[[list[str], dict[str, str]], list[str]] = lambda command, environment: [
-        *("env", *(f"{name}={value}" for name, value in environment.items())),
-        *(sys.executable, "-m", "agent_forge.cli", *command[1:]),
-    ]
+    launch: Callable[[list[str], dict[str, str]], list[str]] | None = None
+    surroundings: Callable[[], dict[str, str]] = dict
     disturb: Callable[[str, int], int | None] = lambda stage, count: None
     ran: list[Container] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -122,7 +124,10 @@ class Cluster:
             count = self.stages().count(stage)
         code, said = self.disturb(stage, count), ""
         if code is None:
-            done = subprocess.run(self.launch(command, environment), capture_output=True, text=True, check=False)
+            if self.launch is None:
+                done = run_warm(tuple(command[1:]), os.environ | environment | self.surroundings())
+            else:
+                done = subprocess.run(self.launch(command, environment), capture_output=True, text=True, check=False)
             code, said = done.returncode, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else ""
         with self._lock:
             self.ran.append(Container(stage, json.loads(command[4]), code, said))

@@ -1,6 +1,5 @@
 """The compiled pipeline with a bucket at both ends: the champion is read from one, the bake is published to it."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::Deprecat
 def cluster(root: Path) -> Cluster:
     """A cluster whose pods share nothing: each has a home of its own, and what it fetches is gone with it."""
     homes = iter(range(1000))
-
-    def launch(command: list[str], environment: dict[str, str]) -> list[str]:
-        own = {**environment, "FORGE_HOME": str(root / f"home-{next(homes)}")}
-        return ["env", *(f"{n}={v}" for n, v in own.items()), sys.executable, "-m", "agent_forge.cli", *command[1:]]
-
-    return Cluster(root / "root", launch=launch)
+    return Cluster(root / "root", surroundings=lambda: {"FORGE_HOME": str(root / f"home-{next(homes)}")})
 
 
 def upload(client, directory: Path, uri: str) -> None:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 import sample_run
 
+from agent_forge.gate import judge
 from agent_forge.records import Question, ResultRow
 from agent_forge.report import formats
 from agent_forge.report.page import render
@@ -164,6 +165,18 @@ def test_the_order_of_rows_and_questions_does_not_show():
         }
     )
     assert render(shuffled) == page("published")
+
+
+def test_planned_looks_appear_with_what_each_asked_for():
+    facts = sample_run.published()
+    gate = judge(facts.gate_rows, **sample_run.LIMITS, planned=(facts.gate.questions, 2 * facts.gate.questions))
+    seen = outline(render(facts.model_copy(update={"gate": gate}))).visible
+    assert (
+        "2 looks were planned" in seen and "It ended at look 1; 50.0% of the planned questions were not asked" in seen
+    )
+    for look in gate.looks.planned:
+        assert f"{look.questions} {formats.significant(look.level)} {look.boundary:.3f}" in seen
+    assert "looks were planned" not in outline(page("published")).visible
 
 
 @pytest.mark.parametrize("name", ["published", "rejected", "kept", "undecided", "harmed"])

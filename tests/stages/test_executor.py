@@ -181,6 +181,23 @@ def test_without_a_configuration_a_bundled_champion_is_run_as_it_is_meant_to_be(
     assert "thought_prompt" not in told(config="{}", eval_dataset="arithmetic")
 
 
+def test_the_pipeline_refuses_looks_that_could_save_nothing_there(tmp_path):
+    values = {"model_path": "bundled://champion", "output_path": "pipeline://", "config": '{"gate_looks": 2}'}
+    outputs = {"artifacts": {"champion": {"artifacts": [{"name": "champion", "uri": str(tmp_path / "champion.json")}]}}}
+    text = json.dumps({"inputs": {"parameterValues": values}, "outputs": outputs})
+    with pytest.raises(InputError, match="gate_looks is 2, but the pipeline evaluates all cells side by side"):
+        run_executor_input("resolve-champion", text, Silent())
+
+
+def test_the_gate_knows_by_the_questions_which_look_it_takes(tmp_path):
+    config = json.dumps(json.loads(CONFIG) | {"eval_samples": 80, "gate_looks": 2})
+    text = gate_input(tmp_path, [rows(0, True), rows(1, True)]).replace(json.dumps(CONFIG), json.dumps(config))
+    run_executor_input("significance-gate", text, Silent())
+    report = read_record(GateReport, tmp_path / "out/gate")
+    assert (report.verdict, report.looks.taken) == ("bake", 1)
+    assert [look.questions for look in report.looks.planned] == [40, 80]
+
+
 def test_what_a_container_dies_of_is_left_where_kubernetes_reads_it(tmp_path):
     log = tmp_path / "termination-log"
     log.touch()
