@@ -10,6 +10,8 @@ from small_evolution import CHAMPION, FIELDS, SmallEvolution
 from agent_forge.artifact_commands import lineage, verify_artifact
 from agent_forge.config import build_config
 from agent_forge.errors import CheckFailed
+from agent_forge.evolution.evolve import GENERATIONS
+from agent_forge.evolution.scoring import CANDIDATE
 from agent_forge.evolution_config import load_settings
 from agent_forge.evolution_records import ChampionManifest, EvolutionReport, GenerationRecord
 from agent_forge.evomerge import EvoMerge
@@ -214,3 +216,23 @@ def test_an_interrupted_evolution_says_how_to_go_on(small, tmp_path, monkeypatch
     assert cli._run() == 130
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and f"--resume to continue in {tmp_path / 'out'}" in said.err
+
+
+class Told(Silent):
+    """Progress that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+def test_processes_side_by_side_score_as_one_does(small, finished, tmp_path):
+    told = Told()
+    settings = settings_of(small, tmp_path / "out", processes=2, gens=1)
+    EvoMerge(settings, progress=told).run()
+    for name in ("0000.json", "0001.json"):
+        assert (tmp_path / "out" / GENERATIONS / name).read_bytes() == (finished[0] / GENERATIONS / name).read_bytes()
+    assert "evolve: 3 of 3 merges scored" in told.notes and "evolve: 4 of 4 merges scored" in told.notes
+    assert not list((tmp_path / "out").glob(f"*{CANDIDATE}*"))
