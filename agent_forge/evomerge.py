@@ -17,13 +17,14 @@ from agent_forge.evolution_config import BEST_MODEL, EvolutionSettings
 from agent_forge.evolution_records import EVOLUTION_REPORT, EVOLUTION_RUN, GENERATIONS, EvolutionReport, EvolutionRun
 from agent_forge.quietstar_baker import QuietSTaRBaker
 from agent_forge.records import RunResults
+from agent_forge.report.evolution_page import render_evolution
 from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.publication import publication
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
 
-PAGE = "evolution.md"
+TEXT, PAGE = "evolution.md", "evolution.html"
 _OURS = (GENERATIONS, QUESTIONS, SCORES, PARTIAL, BEST_MODEL, EVOLUTION_RUN, EVOLUTION_REPORT)
 
 
@@ -101,7 +102,8 @@ class EvoMerge:
             warnings=(*scorer.warnings, *_doubts(evolved)),
         )
         write_atomic(root / EVOLUTION_REPORT, report.model_dump_json(indent=2) + "\n")
-        write_atomic(root / PAGE, markdown(report))
+        write_atomic(root / TEXT, markdown(report))
+        write_atomic(root / PAGE, render_evolution(report))
         return report
 
 

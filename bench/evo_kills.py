@@ -3,10 +3,10 @@
     PYTHONPATH=tests/evolution python bench/evo_kills.py [--kills 10] [--seed 0] [--out DIR]
 
 Evolves three noisy copies of the bundled champion (the models and settings of the tests), once undisturbed. Then, for
-every kill: the same evolution in an empty directory, SIGKILL up to two seconds after a number of scores is there that is
-drawn uniformly (by the clock alone, most kills on a busy machine would meet it while it still imports), and `--resume`.
-Exits 1 when a champion's digest, recomputed from its files, or what evolution.json says beside
-its places differs.
+every kill: the same evolution in an empty directory, SIGKILL up to two seconds after a number of scores is there that
+is drawn uniformly (by the clock alone, most kills on a busy machine would meet it while it still imports), and
+`--resume`. Exits 1 when a champion's digest, recomputed from its files, or what evolution.json says beside its places
+differs.
 """
 
 import argparse
