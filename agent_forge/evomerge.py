@@ -59,9 +59,15 @@ class EvoMerge:
             tidy(root, self._settings.evolution.gens)
         return report
 
-    def bake(self) -> RunResults:
-        """Bake the champion, continuing a bake that was stopped."""
-        return QuietSTaRBaker(self._settings.then_bake, resume=True, progress=self._progress).run()
+    def bake(self, report: EvolutionReport) -> RunResults:
+        """Bake the champion, continuing a bake that was stopped.
+
+        A published champion is taken from where it is published, so that the baked model's lineage leads there.
+        """
+        config = self._settings.then_bake
+        if report.manifest_path is not None:
+            config = config.model_copy(update={"model_path": report.manifest_path.rpartition("/")[0]})
+        return QuietSTaRBaker(config, resume=True, progress=self._progress).run()
 
     def _tracked(self, prepared: Prepared) -> EvolutionReport:
         """Evolve with the figures being sent beside it; however that goes, it changes nothing."""
