@@ -13,8 +13,8 @@ from typing import Any
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import InputError
 from agent_forge.evolution_config import EvolutionConfig, EvolutionSettings, load_settings
-from agent_forge.evolution_records import EvolutionReport
-from agent_forge.evomerge import PAGE, REPORT, EvoMerge
+from agent_forge.evolution_records import EVOLUTION_REPORT, EvolutionReport
+from agent_forge.evomerge import PAGE, EvoMerge
 from agent_forge.stages.context import Meter, Progress, StageOutcome
 from agent_forge.stages.executor import artifact_path, parse_input, write_outcome
 from agent_forge.storage.files import write_atomic
@@ -37,7 +37,7 @@ def run_evolve(text: str, progress: Progress) -> StageOutcome:
     fields = _fields(values)
     settings = _settings(fields, str(values.get("state_path", "")))
     report = EvoMerge(settings, resume=True, progress=progress).run()
-    for output, name in (("evolution", REPORT), ("page", PAGE)):
+    for output, name in (("evolution", EVOLUTION_REPORT), ("page", PAGE)):
         for artifact in given.outputs.artifacts[output].artifacts if output in given.outputs.artifacts else ():
             write_atomic(artifact_path(artifact.uri), (settings.directory / name).read_text(encoding="utf-8"))
     outcome = _outcome(report, fields, str(values.get("bake_when") or "better"), meter)

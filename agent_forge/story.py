@@ -14,8 +14,7 @@ from agent_forge.config import QuietSTaRConfig, build_config, narrowed
 from agent_forge.errors import ChampionError, InputError
 from agent_forge.evolution.choosing import measure_gain
 from agent_forge.evolution_config import BAKE, BEST_MODEL
-from agent_forge.evolution_records import BaseModelRecord, ChampionManifest, EvolutionReport
-from agent_forge.evomerge import REPORT
+from agent_forge.evolution_records import EVOLUTION_REPORT, BaseModelRecord, ChampionManifest, EvolutionReport
 from agent_forge.records import Arm, ResultRow, RunRecord, RunResults, VerificationReport, read_record, read_rows
 from agent_forge.report.story_page import markdown, page
 from agent_forge.run_directory import RESULTS, RUN
@@ -41,10 +40,10 @@ def write_story(directory: Path, progress: Progress | None = None) -> Path:
     Raises:
         InputError: when there is no evolution, or no bake that has ended.
     """
-    for needed in (directory / REPORT, directory / BAKE / RESULTS):
+    for needed in (directory / EVOLUTION_REPORT, directory / BAKE / RESULTS):
         if not needed.is_file():
             raise InputError(f"{needed} does not exist; run `forge evo --out {directory} --then-bake` to its end first")
-    evolution = read_record(EvolutionReport, directory / REPORT)
+    evolution = read_record(EvolutionReport, directory / EVOLUTION_REPORT)
     results = read_record(RunResults, directory / BAKE / RESULTS)
     verified = directory / BAKE / "stages" / "verify" / "verification.json"
     # A verification that another configuration has left there is not this run's.

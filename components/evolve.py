@@ -17,7 +17,7 @@ def evolve(
     bake_when: str,
     config: str,
     evolution: dsl.Output[dsl.Artifact],
-    page: dsl.Output[dsl.Markdown],
+    page: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
     champion_uri: dsl.OutputPath(str),
     champion_digest: dsl.OutputPath(str),

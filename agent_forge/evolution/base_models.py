@@ -11,6 +11,7 @@ from agent_forge.evolution.recipe import Parent, Recipe
 from agent_forge.evolution.source import open_sources
 from agent_forge.evolution.speaker import choose_speaker
 from agent_forge.evolution_config import EvolutionConfig
+from agent_forge.evolution_records import BaseModelRecord
 from agent_forge.models.checks import inspect_checkpoint
 from agent_forge.models.load import outline
 from agent_forge.records import ParentRecord
@@ -44,6 +45,11 @@ class BaseModel:
         """It, as recipes name it: by its digest."""
         return Parent(model=self.name, sha256=self.digest)
 
+    @property
+    def record(self) -> BaseModelRecord:
+        """What is stated of it."""
+        return BaseModelRecord(name=self.name, uri=self.uri, digest=self.digest, parent=self.origin)
+
 
 @dataclass(frozen=True)
 class BaseModels:
@@ -60,6 +66,11 @@ class BaseModels:
     base: BaseModel | None
     layers: int = 0
     context_lengths: tuple[int | None, ...] = ()
+
+    @property
+    def records(self) -> tuple[BaseModelRecord, ...]:
+        """What is stated of the parents."""
+        return tuple(parent.record for parent in self.parents)
 
     def local(self, recipe: Recipe) -> Recipe:
         """Return a recipe with the models' directories in place of their names.

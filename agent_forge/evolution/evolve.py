@@ -27,7 +27,7 @@ from agent_forge.evolution.scoring import CANDIDATE, PARTIAL, Scorer
 from agent_forge.evolution.search import Search
 from agent_forge.evolution.space import Space
 from agent_forge.evolution_config import EvolutionSettings
-from agent_forge.evolution_records import Candidate, EvolutionSplit, Gain, GenerationRecord, QuestionSet
+from agent_forge.evolution_records import GENERATIONS, Candidate, EvolutionSplit, Gain, GenerationRecord, QuestionSet
 from agent_forge.models.device import resolve_device
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.questions.evolution_split import SPLITS, EvolutionQuestions, split_for_evolution
@@ -39,7 +39,7 @@ from agent_forge.stages.rows import require_room
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.files import write_atomic, writing_to
 
-GENERATIONS, QUESTIONS = "generations", "questions"
+QUESTIONS = "questions"
 
 
 @dataclass(frozen=True)

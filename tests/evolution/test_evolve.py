@@ -17,6 +17,7 @@ from agent_forge.evolution_records import ChampionManifest, EvolutionReport, Gen
 from agent_forge.evomerge import EvoMerge
 from agent_forge.questions.overlap import overlap_between
 from agent_forge.records import Question, read_record, read_rows
+from agent_forge.report.evolution_page import render_evolution
 from agent_forge.stages.context import Silent, StageContext
 from agent_forge.stages.prepare_questions import prepare_questions
 from agent_forge.stages.resolve_champion import resolve_champion
@@ -75,6 +76,8 @@ def test_the_champion_is_a_whole_model_with_its_manifest(finished, small):
     assert report.manifest_path == str(published / "manifest.json") and path_digest(published) == report.champion_digest
     # Places on this machine have no business in what is published, but for where base models are found.
     assert str(small.root) not in (published / "merge.json").read_text()
+    page = (out / "evolution.html").read_text()
+    assert page == render_evolution(report) and report.gain.against in page and "<svg" in page
     assert not {"candidate", "partial"} & {path.name for path in out.iterdir()}
 
 
