@@ -10,6 +10,9 @@ from small_evolution import CHAMPION, FIELDS, SmallEvolution
 from agent_forge.artifact_commands import lineage, verify_artifact
 from agent_forge.config import build_config
 from agent_forge.errors import CheckFailed
+from agent_forge.evolution.evolve import prepare
+from agent_forge.evolution.recipe import Recipe
+from agent_forge.evolution.scoring import Scorer
 from agent_forge.evolution_config import load_settings
 from agent_forge.evolution_records import ChampionManifest, EvolutionReport, GenerationRecord
 from agent_forge.evomerge import EvoMerge
@@ -195,7 +198,10 @@ REFUSED = {
 
 @pytest.mark.parametrize(("changes", "words"), REFUSED.values(), ids=REFUSED)
 def test_bad_input_is_one_line(small, tmp_path, refusal, changes, words):
-    line = refusal(*small.arguments(tmp_path / "out", **changes))
+    rows = [{"prompt": f"{number} and {number}?", "reference": "1", "kind": "number"} for number in range(40)]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    few = {"eval_dataset": str(tmp_path / "few.jsonl"), "evolve_samples": 2, "select_samples": 2, "confirm_samples": 2}
+    line = refusal(*small.arguments(tmp_path / "out", **{**few, **changes}))
     assert [word for word in words if word not in line] == [], line
     assert not (tmp_path / "out").exists()
 
@@ -217,3 +223,14 @@ def test_an_interrupted_evolution_says_how_to_go_on(small, tmp_path, monkeypatch
     assert cli._run() == 130
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and f"--resume to continue in {tmp_path / 'out'}" in said.err
+
+
+def test_a_recipe_that_no_model_comes_of_is_worse_than_any_and_remembered(small, tmp_path):
+    settings = settings_of(small, tmp_path)
+    prepared = prepare(settings, Silent())
+    scorer = Scorer(settings, prepared.models, prepared.asked, tmp_path, Silent())
+    broken = Recipe(method="linear", parents=prepared.space.parents, normalize=False, weights=(3e38, 3e38, 3e38))
+    score = scorer.score(broken, "evolve")
+    assert score.score is None and "infinity" in score.failure
+    assert scorer.score(broken, "evolve") == score
+    assert not (tmp_path / "candidate").exists() and not list((tmp_path / "partial").iterdir())
