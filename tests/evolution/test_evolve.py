@@ -10,10 +10,11 @@ from small_evolution import CHAMPION, FIELDS, SmallEvolution
 from agent_forge.artifact_commands import lineage, verify_artifact
 from agent_forge.config import build_config
 from agent_forge.errors import CheckFailed
-from agent_forge.evolution.evolve import GENERATIONS
-from agent_forge.evolution.scoring import CANDIDATE
+from agent_forge.evolution.evolve import prepare
+from agent_forge.evolution.recipe import Recipe
+from agent_forge.evolution.scoring import CANDIDATE, Scorer
 from agent_forge.evolution_config import load_settings
-from agent_forge.evolution_records import ChampionManifest, EvolutionReport, GenerationRecord
+from agent_forge.evolution_records import GENERATIONS, ChampionManifest, EvolutionReport, GenerationRecord
 from agent_forge.evomerge import EvoMerge
 from agent_forge.questions.overlap import overlap_between
 from agent_forge.records import Question, read_record, read_rows
@@ -197,7 +198,10 @@ REFUSED = {
 
 @pytest.mark.parametrize(("changes", "words"), REFUSED.values(), ids=REFUSED)
 def test_bad_input_is_one_line(small, tmp_path, refusal, changes, words):
-    line = refusal(*small.arguments(tmp_path / "out", **changes))
+    rows = [{"prompt": f"{number} and {number}?", "reference": "1", "kind": "number"} for number in range(40)]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    few = {"eval_dataset": str(tmp_path / "few.jsonl"), "evolve_samples": 2, "select_samples": 2, "confirm_samples": 2}
+    line = refusal(*small.arguments(tmp_path / "out", **{**few, **changes}))
     assert [word for word in words if word not in line] == [], line
     assert not (tmp_path / "out").exists()
 
@@ -239,3 +243,14 @@ def test_processes_side_by_side_score_as_one_does(small, finished, tmp_path):
         assert (tmp_path / "out" / GENERATIONS / name).read_bytes() == (finished[0] / GENERATIONS / name).read_bytes()
     assert "evolve: 3 of 3 merges scored" in told.notes and "evolve: 4 of 4 merges scored" in told.notes
     assert not list((tmp_path / "out").glob(f"*{CANDIDATE}*"))
+
+
+def test_a_recipe_that_no_model_comes_of_is_worse_than_any_and_remembered(small, tmp_path):
+    settings = settings_of(small, tmp_path)
+    prepared = prepare(settings, Silent())
+    scorer = Scorer(settings, prepared.models, prepared.asked, tmp_path, Silent())
+    broken = Recipe(method="linear", parents=prepared.space.parents, normalize=False, weights=(3e38, 3e38, 3e38))
+    score = scorer.score(broken, "evolve")
+    assert score.score is None and "infinity" in score.failure
+    assert scorer.score(broken, "evolve") == score
+    assert not (tmp_path / "candidate").exists() and not list((tmp_path / "partial").iterdir())
