@@ -16,7 +16,8 @@ from agent_forge.evolution_config import EvolutionConfig, EvolutionSettings, loa
 from agent_forge.evolution_records import EVOLUTION_REPORT, EvolutionReport
 from agent_forge.evomerge import PAGE, EvoMerge
 from agent_forge.stages.context import Meter, Progress, StageOutcome
-from agent_forge.stages.executor import artifact_path, parse_input, write_outcome
+from agent_forge.stages.executor import write_outcome
+from agent_forge.stages.executor_input import artifact_path, parse_input
 from agent_forge.storage.files import write_atomic
 
 NAME = "evolve"

@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent_forge.stages.executor import parse_input
-from agent_forge.storage.files import write_atomic
+from agent_forge.stages.executor_input import parse_input
 from pipelines import connection, submit
 from pipelines.request import add_arguments, read_request
 
@@ -45,7 +44,9 @@ def _submit(given: argparse.Namespace) -> int:
     with connection.refusals():
         run = submit.find_or_start(client, wanted, request)
     print(f"run   {run.run_id}")
-    write_atomic(Path(task.outputs.parameters["run_id"].outputFile), run.run_id)
+    written = Path(task.outputs.parameters["run_id"].outputFile)
+    written.parent.mkdir(parents=True, exist_ok=True)
+    written.write_text(run.run_id, encoding="utf-8")
     return 0
 
 
@@ -54,7 +55,7 @@ def _arguments(values: Mapping[str, Any], directory: Path) -> argparse.Namespace
     parser = argparse.ArgumentParser()
     connection.add_arguments(parser)
     add_arguments(parser)
-    write_atomic(directory / "bake.json", values.get("bake_config") or json.dumps({}))
+    (directory / "bake.json").write_text(values.get("bake_config") or json.dumps({}), encoding="utf-8")
     given = [part for name, option in _OPTIONS.items() if values.get(name) for part in (option, str(values[name]))]
     parsed = parser.parse_args([*given, "--config", str(directory / "bake.json")])
     parsed.again = False

@@ -14,73 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from agent_forge.config import QuietSTaRConfig, build_config, read_config_file
 from agent_forge.errors import InputError
-from agent_forge.records import first_problem
 from agent_forge.stages.context import Progress, StageContext, StageOutcome
+from agent_forge.stages.executor_input import ExecutorInput, ExecutorOutputs, artifact_path, parse_input
 from agent_forge.stages.registry import find_stage
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.references import bundled_configuration
-
-_ROOTS = {"minio": "/minio", "s3": "/s3", "gs": "/gcs", "file": ""}
-
-
-class _Loose(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
-class Artifact(_Loose):
-    """One artifact as the pipeline describes it."""
-
-    name: str = ""
-    uri: str
-    metadata: dict[str, Any] = {}
-
-
-class ArtifactList(_Loose):
-    """The artifacts behind one name; several after a fan-out."""
-
-    artifacts: list[Artifact] = []
-
-
-class OutputParameter(_Loose):
-    """Where an output parameter is written."""
-
-    outputFile: str  # noqa: N815 - the pipeline's own name
-
-
-class ExecutorInputs(_Loose):
-    """What the task was given."""
-
-    parameterValues: dict[str, Any] = {}  # noqa: N815 - the pipeline's own name
-    artifacts: dict[str, ArtifactList] = {}
-
-
-class ExecutorOutputs(_Loose):
-    """Where the task writes."""
-
-    parameters: dict[str, OutputParameter] = {}
-    artifacts: dict[str, ArtifactList] = {}
-    outputFile: str = ""  # noqa: N815 - the pipeline's own name
-
-
-class ExecutorInput(_Loose):
-    """The whole executor input."""
-
-    inputs: ExecutorInputs = ExecutorInputs()
-    outputs: ExecutorOutputs = ExecutorOutputs()
-
-
-def artifact_path(uri: str) -> Path:
-    """Return where an artifact lies: `minio://b/k` is `/minio/b/k`; a plain path is itself."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        return Path(uri)
-    if scheme not in _ROOTS:
-        raise InputError(f"artifact {uri}: unknown scheme {scheme}://; expected one of {', '.join(_ROOTS)}")
-    return Path(f"{_ROOTS[scheme]}/{rest.lstrip('/')}")
 
 
 def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome:
@@ -189,18 +129,6 @@ def write_outcome(outputs: ExecutorOutputs, outcome: StageOutcome) -> None:
 def _measured(outcome: StageOutcome) -> dict[str, float]:
     spent = {"seconds": outcome.cost.seconds, "tokens": outcome.cost.tokens, "questions": outcome.cost.questions}
     return {**outcome.metrics, **{name: value for name, value in spent.items() if value}}
-
-
-def parse_input(text: str) -> ExecutorInput:
-    """Read an executor input.
-
-    Raises:
-        InputError: when it is none.
-    """
-    try:
-        return ExecutorInput.model_validate_json(text)
-    except ValidationError as cause:
-        raise InputError(f"--executor-input is not an executor input: {first_problem(cause)}") from cause
 
 
 def _as_mapping(value: object) -> Mapping[str, object]:

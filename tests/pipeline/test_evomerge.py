@@ -1,6 +1,10 @@
 """The pipeline that evolves champions: compiled, its task going on where it was, and the bake that it submits."""
 
 import json
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,8 @@ from pipelines.platform import EVOMERGE_NAMES, Platform
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 PACKAGE = HERE / "compiled/evomerge.yaml"
+# What this package is called where it is installed.
+OURS = {"agent_forge", "agent-forge"}
 DEMO = HERE.parent / "agent_forge/demo"
 TINY = {
     **yaml.safe_load((DEMO / "evolve.yaml").read_text()),
@@ -63,6 +69,18 @@ def test_what_submits_has_an_image_of_its_own_and_no_accelerator():
     assert container["command"] == ["python", "-m", "pipelines.submit_bake"] and ":submit" in container["image"]
     assert "accelerator" not in container["resources"]
     assert {secret["secretName"] for secret in kubernetes["exec-submit-bake"]["secretAsEnv"]} == {"kfp-token"}
+
+
+def test_what_submits_needs_nothing_that_its_image_lacks():
+    """Packages are told by the names that they are imported by; those of the standard library are left out."""
+    names = "import sys, pipelines.submit_bake; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", names], cwd=HERE.parent, capture_output=True, text=True, check=True)
+    lock = (HERE.parent / "docker/submit.lock").read_text()
+    locked = {line.partition("==")[0] for line in lock.splitlines() if line and not line.startswith("#")}
+    distributions = packages_distributions()
+    needed = {place for name in done.stdout.split() for place in distributions.get(name, ())} - OURS
+    normal = {re.sub(r"[-_.]+", "-", name).lower() for name in locked}
+    assert {"pydantic"} <= {re.sub(r"[-_.]+", "-", name).lower() for name in needed} <= normal
 
 
 def test_parameters_are_described_and_a_platform_without_a_volume_is_refused():
