@@ -25,7 +25,8 @@ def verify_artifact(
     ] = None,
 ) -> None:
     """Check every byte of a published model and that its manifest fits together; exit 1 on the first that does not."""
-    from agent_forge.storage.artifact import check_artifact
+    from agent_forge.errors import InputError
+    from agent_forge.storage.artifact import check_artifact, check_evolved, holds_evolved
     from agent_forge.storage.minisign import read_public_key
     from agent_forge.storage.references import find
     from agent_forge.storage.references.hub import HubReference
@@ -35,6 +36,12 @@ def verify_artifact(
     path = reference.path()
     # The hub's cache keeps files as links into a directory beside its snapshots.
     blobs = path.parent.parent / "blobs" if isinstance(reference, HubReference) else None
+    if holds_evolved(path):
+        if key is not None:
+            raise InputError(f"{model} is an evolved champion, which is not signed; leave --public-key out")
+        evolved = check_evolved(path, blobs)
+        typer.echo(f"{len(evolved.files)} files agree with the manifest of evolution {evolved.evolution_id}")
+        return
     found = check_artifact(path, key, blobs)
     typer.echo(f"{len(found.manifest.files)} files agree with the manifest of bake {found.manifest.bake_id}")
     if found.signer:
@@ -75,6 +82,8 @@ def keygen(
 
 
 def _line(link: "Link") -> str:
+    if link.evolution_id is not None:
+        return f"evolution {link.evolution_id[:12]}  of {', '.join(link.merged_from)}  {link.uri}"
     if link.bake_id is None:
         kind = "model with another program's manifest" if link.manifest_sha256 else "first champion"
         return f"{kind}  {(link.digest or '')[:12]}  {link.uri}"

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_forge import __version__, artifact_commands, audit_commands, commands
+from agent_forge import __version__, artifact_commands, audit_commands, commands, evolution_commands
 from agent_forge.errors import ForgeError, Interrupted, OutputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinking into a model, if it helps.")
@@ -177,6 +177,7 @@ def config(
 commands.register(app)
 audit_commands.register(app)
 artifact_commands.register(app)
+evolution_commands.register(app)
 
 
 def main() -> None:

@@ -62,14 +62,14 @@ JUDGING: tuple[StageName, ...] = ("significance-gate", "verify")
 COMPUTE: tuple[StageName, ...] = ("load-and-extend", "evaluate-round", "collect-traces", "bake", "verify")
 
 
-def _split_commas(value: object) -> object:
+def split_commas(value: object) -> object:
     """Let lists be given as `a,b` on the command line and in the environment."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 
 
 def _field(default: Any, section: Section, *stages: StageName, description: str, **limits: Any) -> Any:
@@ -257,11 +257,11 @@ class QuietSTaRConfig(BaseModel):
     )
     top_p: float = _field(1.0, "evaluation", *SAMPLING, description="Nucleus of the sampling distribution.", gt=0, le=1)
     top_k: int = _field(0, "evaluation", *SAMPLING, description="Sample among the k likeliest tokens; 0: all.", ge=0)
-    engine: Literal["reference", "sharing"] = _field(
-        "reference",
+    engine: Literal["sharing", "reference"] = _field(
+        "sharing",
         "evaluation",
         *SAMPLING,
-        description="How rows are sampled: in plain batches, or with what prompts share computed once.",
+        description="How rows are sampled: with what prompts share computed once, or in plain batches.",
     )
     batch_size: int = _field(
         16,
@@ -479,6 +479,15 @@ def read_config_file(path: Path) -> dict[str, object]:
     Raises:
         ConfigError: when it cannot be read, parsed, or names an unknown field or section.
     """
+    return _flatten(read_mapping(path), str(path))
+
+
+def read_mapping(path: Path) -> Mapping[object, object]:
+    """Read a JSON or YAML file that holds a mapping; an empty file holds an empty one.
+
+    Raises:
+        ConfigError: when it cannot be read or parsed, or holds something else.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as cause:
@@ -492,7 +501,7 @@ def read_config_file(path: Path) -> dict[str, object]:
         return {}
     if not isinstance(content, dict):
         raise ConfigError(f"configuration {path} holds a {type(content).__name__}; a mapping of fields is expected")
-    return _flatten(content, str(path))
+    return content
 
 
 def parse_assignment(text: str) -> tuple[str, object]:
@@ -508,8 +517,21 @@ def parse_assignment(text: str) -> tuple[str, object]:
     _check_name(name, "argument")
     if QuietSTaRConfig.model_fields[name].annotation is str:
         return name, raw
+    return name, parse_value(text, raw)
+
+
+def parse_value(text: str, raw: str) -> object:
+    """Read the value of an assignment as YAML.
+
+    Args:
+        text: the whole assignment, named in errors.
+        raw: its right side.
+
+    Raises:
+        ConfigError: when it is no YAML.
+    """
     try:
-        return name, yaml.safe_load(raw)
+        return yaml.safe_load(raw)
     except yaml.YAMLError as cause:
         raise ConfigError(f"--set {text}: the value is not valid: {' '.join(str(cause).split())}") from cause
 

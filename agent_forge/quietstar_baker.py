@@ -29,11 +29,12 @@ from agent_forge.run_directory import RESULTS, RunDirectory
 from agent_forge.run_report import REPORT, TAKEN_MANIFEST, TAKEN_VERDICT, write_report
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
-from agent_forge.stages.resolve_champion import champion_path, champion_record, check_champion
+from agent_forge.stages.resolve_champion import champion_path, champion_record, champion_selection, check_champion
 from agent_forge.stages.significance_gate import judge_configured
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.lease import Held, leased
 from agent_forge.storage.minisign import read_secret_key
+from agent_forge.storage.origin import read_selection
 from agent_forge.storage.publication import Publication, directory_of, publication
 from agent_forge.storage.question_files import cells_of_blocks
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
@@ -55,6 +56,7 @@ class QuietSTaRBaker:
         self._resume = resume
         self._directory = RunDirectory(directory_of(config.output_path))
         self._progress = progress or Silent()
+        self._selection = "{}"
 
     async def run_baking_pipeline(self) -> Mapping[str, Any]:
         """Run everything; return the results as a mapping, see `records.RunResults`.
@@ -85,8 +87,10 @@ class QuietSTaRBaker:
         open_corpora(config.also_exclude)
         path = champion_path(config.model_path, self._progress)
         check_champion(config, path)
-        questions = draw_questions(config).report
-        return champion_record(config, path, path_digest(path), questions), questions
+        digest = path_digest(path)
+        self._selection = champion_selection(config, path, digest)
+        questions = draw_questions(config, read_selection(self._selection)).report
+        return champion_record(config, path, digest, questions), questions
 
     def _tracked(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
         """Run the stages with their figures being sent beside them; however that goes, it changes no result."""
@@ -156,7 +160,8 @@ class QuietSTaRBaker:
         # Another number of shards cuts the same work into other pieces.
         cut = {"shards": str(self._config.shards)}
         resolved = run.stage("resolve-champion", sources={"champion": champion.digest})
-        prepared = run.stage("prepare-questions", sources=digests, parameters=cut)
+        asked = {**cut, "champion_selection": self._selection}
+        prepared = run.stage("prepare-questions", sources=digests, parameters=asked)
         source = {"champion_uri": champion.uri, "champion_digest": champion.digest}
         loaded = run.stage("load-and-extend", parameters=source)
         known = {

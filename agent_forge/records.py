@@ -276,6 +276,19 @@ class TaskExemplars(Record):
     left_out: tuple[DroppedQuestion, ...] = ()
 
 
+class SelectedQuestion(Record):
+    """A question that a champion was chosen by: nothing is judged on it or baked from it any more.
+
+    Attributes:
+        split: what it was used for: `evolve` and `select` chose the champion, `confirm` measured it.
+        text: its prompt, or the words of it that are its own where all of its task share wording.
+    """
+
+    id: str = Field(min_length=1)
+    split: Literal["evolve", "select", "confirm"]
+    text: str = Field(min_length=1)
+
+
 class SplitReport(Record):
     """How the question sets came about; digests are sha256 of the written JSON lines.
 
@@ -298,6 +311,8 @@ class SplitReport(Record):
     giveaways: tuple[GiveawayCount, ...] = ()
     # Not written where there are none, as before there could be any.
     few_shot: tuple[TaskExemplars, ...] = Field(default=(), exclude_if=lambda sets: not sets)
+    # What the champion was chosen by, which was kept out of all splits.
+    selected_on: tuple[SelectedQuestion, ...] = Field(default=(), exclude_if=lambda questions: not questions)
 
     def question_digests(self) -> dict[str, str]:
         """Return the sha256 of the questions of each split and of each task's exemplars."""
@@ -589,6 +604,8 @@ class Manifest(Record):
     created_at: str
     # None in manifests from before it was recorded.
     prompting: PromptingRecord | None = None
+    # What the first champion was chosen by: bakes of this model keep clear of it too.
+    selected_on: tuple[SelectedQuestion, ...] = Field(default=(), exclude_if=lambda questions: not questions)
 
 
 class Alias(Record):

@@ -8,6 +8,7 @@ from components.container import run_stage
 @dsl.container_component
 def prepare_questions(
     config: str,
+    champion_selection: str,
     question_digests: str,
     code_digest: str,
     questions: dsl.Output[dsl.Dataset],
@@ -19,6 +20,7 @@ def prepare_questions(
 
     Args:
         config: Configuration of this stage, JSON.
+        champion_selection: Where the questions that the champion was chosen by are named, JSON; `{}` for none.
         question_digests: sha256 of each split and excluded corpus; other content is another task.
         code_digest: sha256 of the code in the image; part of the cache key.
 

@@ -17,6 +17,7 @@ def resolve_champion(
     metrics: dsl.Output[dsl.Metrics],
     champion_uri: dsl.OutputPath(str),
     champion_digest: dsl.OutputPath(str),
+    champion_selection: dsl.OutputPath(str),
     question_digests: dsl.OutputPath(str),
     code_digest: dsl.OutputPath(str),
     bake_id: dsl.OutputPath(str),
@@ -47,6 +48,7 @@ def resolve_champion(
         metrics: Seconds spent.
         champion_uri: What other tasks find the champion by.
         champion_digest: sha256 of the champion's files.
+        champion_selection: Where the questions that it was chosen by are named, JSON; `{}` for none.
         question_digests: sha256 of each split of the questions and of each excluded corpus.
         code_digest: sha256 of the code in the image.
         bake_id: sha256 of everything that decides the result.

@@ -68,7 +68,10 @@ def define(platform: Platform) -> BaseComponent:
         code = told["code_digest"]
         with dsl.If(told["already_published"] == "false", name="not-published-yet"):
             prepared = prepare_questions(
-                config=told["prepare_questions_config"], question_digests=told["question_digests"], code_digest=code
+                config=told["prepare_questions_config"],
+                champion_selection=told["champion_selection"],
+                question_digests=told["question_digests"],
+                code_digest=code,
             )
             place(prepared, "prepare-questions", platform)
             loaded = load_and_extend(

@@ -8,7 +8,10 @@ import json
 from pathlib import Path
 from typing import get_args
 
+from pydantic.fields import FieldInfo
+
 from agent_forge.config import STAGE_NAMES, QuietSTaRConfig, Section, field_sections, field_stages
+from agent_forge.evolution_config import SECTION, EvolutionConfig
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 HEAD = """# Configuration fields
@@ -18,6 +21,9 @@ Written by `make docs` from `agent_forge/config.py`. Values come from arguments 
 The last column names the stages that `--resume` runs again when the field has changed, besides those that read what
 these write.
 """
+EVOLUTION = (
+    """Of `forge evo` alone, which reads the other sections' fields beside them: see [evolution.md](evolution.md)."""
+)
 
 
 def reference() -> str:
@@ -27,14 +33,22 @@ def reference() -> str:
     for section in get_args(Section):
         lines += [f"## {section}", "", "| field | default | meaning | runs again |", "| --- | --- | --- | --- |"]
         lines += [*(_row(name) for name in sections if sections[name] == section), ""]
-    return "\n".join(lines)
+    lines += [f"## {SECTION}", "", EVOLUTION, "", "| field | default | meaning |", "| --- | --- | --- |"]
+    lines += [_cells(*_told(name, field)) for name, field in EvolutionConfig.model_fields.items()]
+    return "\n".join([*lines, ""])
 
 
 def _row(name: str) -> str:
-    field = QuietSTaRConfig.model_fields[name]
-    default = "required" if field.is_required() else f"`{_value(field.default)}`"
     again = ", ".join(stage for stage in STAGE_NAMES if stage in field_stages()[name]) or "nothing"
-    cells = (f"`{name}`", default, field.description or "", again)
+    return _cells(*_told(name, QuietSTaRConfig.model_fields[name]), again)
+
+
+def _told(name: str, field: FieldInfo) -> tuple[str, str, str]:
+    default = "required" if field.is_required() else f"`{_value(field.default)}`"
+    return f"`{name}`", default, field.description or ""
+
+
+def _cells(*cells: str) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

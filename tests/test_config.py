@@ -59,7 +59,7 @@ OTHER = {
     "tracking": "mlflow",
     "tracking_project": "other",
     "gradient_checkpointing": True,
-    "engine": "sharing",
+    "engine": "reference",
     "top_p": 0.5,
     "learning_rate": 0.5,
 }

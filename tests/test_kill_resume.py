@@ -1,6 +1,7 @@
 """A run that is killed or interrupted goes on where it stopped, to the same bytes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -47,6 +48,17 @@ def start_until_middle(bake: SmallBake, place: str) -> subprocess.Popen:
     return run
 
 
+def as_before(bake: SmallBake, place: str) -> None:
+    """Make the run directory what a run that was killed just before this stage leaves."""
+    shutil.copytree(bake.finished, bake.out)
+    order = [stage for event, stage in bake.events() if event == "began"]
+    for stage in order[order.index(place) :]:
+        shutil.rmtree(bake.out / "stages" / stage)
+    for name in ("baked", "results.json", "report.html"):
+        path = bake.out / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def finished(bake: SmallBake) -> set[str]:
     stages = bake.out / "stages"
     return {path.parent.relative_to(stages).as_posix() for path in stages.rglob("receipt.json")}
@@ -73,6 +85,7 @@ def test_a_run_killed_in_every_long_stage_ends_as_if_nothing_had_happened(bake):
 
 
 def test_batches_done_before_a_kill_are_not_sampled_again(bake):
+    as_before(bake, "collect-traces/0")
     run = start_until_middle(bake, "collect-traces/0")
     run.kill()
     run.communicate()
@@ -105,6 +118,7 @@ def test_a_finished_run_is_left_as_it_is(finished_bake):
     [(os.killpg, signal.SIGINT, "verify"), (os.kill, signal.SIGTERM, "verify"), (os.kill, signal.SIGINT, "bake")],
 )
 def test_an_interrupted_run_says_how_to_go_on(bake, send, number, place):
+    as_before(bake, place)
     run = start_until_middle(bake, place)
     send(run.pid, number)
     out, err = run.communicate()

@@ -7,7 +7,7 @@ import agent_forge
 
 ROOT = Path(agent_forge.__file__).parent
 LAYERS = (
-    ("errors", "config", "records"),
+    ("errors", "config", "records", "evolution_config", "evolution_records"),
     (
         *("questions", "answers", "sandbox", "thoughts", "traces", "statistics", "observations", "looks"),
         *("comparison", "gate", "verification", "simulation", "calibration", "audit"),
@@ -16,7 +16,10 @@ LAYERS = (
     ("report",),
     ("stages", "run_directory", "evolution"),
     ("local_run", "progress", "run_report", "stage_figures", "tracker", "tracking_worker"),
-    ("quietstar_baker", "cli", "commands", "audit_commands", "artifact_commands", "demo"),
+    (
+        *("quietstar_baker", "evomerge", "cli", "commands", "audit_commands", "artifact_commands"),
+        *("evolution_commands", "demo"),
+    ),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

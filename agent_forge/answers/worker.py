@@ -1,7 +1,8 @@
 """The worker process behind `symbolic`: reads requests, one JSON object a line, and answers `equal` or `different`.
 
-It ends itself when one request takes longer than the limit given as its argument, when it needs more memory than it
-may have, and when its parent is gone. Nothing but answers ever reaches the parent's pipe.
+It ends itself when one request takes more processor seconds than its first argument says, or that many times its second
+by the clock, when it needs more memory than it may have, and when its parent is gone. Nothing but answers ever reaches
+the parent's pipe.
 """
 
 import json
@@ -27,7 +28,7 @@ def are_equal(found: str, expected: str) -> bool:
     one, other = parsed
     if not isinstance(one, Basic) or not isinstance(other, Basic) or one.free_symbols != other.free_symbols:
         return False
-    # A limit of None: the parent and the alarm below keep the time.
+    # A limit of None: the parent and the timers below keep the time.
     if not verify(one, other, timeout_seconds=None):
         return False
     return all(_agree(one, other, numerator) for numerator in (5, 11))
@@ -53,12 +54,20 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     logging.disable()
     warnings.simplefilter("ignore")
-    limit = float(sys.argv[1])
+    limit, patience = map(float, sys.argv[1:])
+    # The first question must not pay for what the libraries load only when they are asked.
+    are_equal(r"\frac{x}{2}", "x/2")
     print("ready", file=answers)
     for line in sys.stdin:
-        signal.setitimer(signal.ITIMER_REAL, limit)
+        _set_timers(limit, limit * patience)
         print("equal" if _answer(json.loads(line)) else "different", file=answers)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _set_timers(0, 0)
+
+
+def _set_timers(processor: float, clock: float) -> None:
+    """Have this process ended by SIGPROF or SIGALRM after so many seconds; 0 is never."""
+    signal.setitimer(signal.ITIMER_PROF, processor)
+    signal.setitimer(signal.ITIMER_REAL, clock)
 
 
 def _answer(request: dict[str, str]) -> bool:

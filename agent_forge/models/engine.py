@@ -1,6 +1,6 @@
 """The engine that shares: what rows have in common is computed once, and a finished row's place is taken at once.
 
-    head      the tokens that all prompts of a call begin with: computed once, kept once
+    head      the tokens that all prompts of a stretch begin with: computed once, kept once
     prompt    rows that ask the same question copy what the first of them has computed
     places    rows of similar length enter, longest first, as long as the memory that `batch_size` of the longest
               would take has room; a row that is done gives its place to the next one
@@ -23,6 +23,9 @@ from agent_forge.thoughts import RowState
 
 # Most tokens of prompts in one pass: enough to keep a device busy, few enough that activations stay small.
 PREFILL_TOKENS = 1024
+# So many batches of rows share and refill places with each other and with no others. A run that is continued after any
+# of these stretches makes the same passes as one that never stopped, so it gets the same bytes, rounding included.
+STRETCH = 8
 # A shorter head is not worth two products for one.
 LEAST_HEAD = 8
 
@@ -57,30 +60,24 @@ class SharingSampler(TransformersSampler):
     """Samples like the reference, see the module; for models that `engine_fit.fault` finds nothing against."""
 
     def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
-        """Yield the samples of each of `plan_batches`, in its order, as soon as they are all there.
+        """Yield the samples of one stretch of rows after the other, in the order of `plan_batches`.
 
         Raises:
             QuestionError: when a row cannot fit in the model's context.
         """
         self.check_fits(requests)
-        plan = plan_batches(requests, batch_size)
-        done: dict[int, Sampled] = {}
-        due = deque(plan)
-        for number, sampled in self._run(requests, [number for batch in plan for number in batch], batch_size):
-            done[number] = sampled
-            while due and all(row in done for row in due[0]):
-                yield [done.pop(row) for row in due.popleft()]
+        for stretch in plan_batches(requests, batch_size * STRETCH):
+            yield self._stretch(requests, stretch, batch_size)
 
-    def _run(self, requests: Sequence[Request], order: list[int], batch_size: int) -> Iterator[tuple[int, Sampled]]:
-        """Yield rows as they are done, admitted in `order`."""
-        if not order:
-            return
+    @torch.inference_mode()
+    def _stretch(self, requests: Sequence[Request], order: list[int], batch_size: int) -> list[Sampled]:
+        """Sample some of the rows, admitted in `order`, and return them in it."""
+        done: dict[int, Sampled] = {}
         run = _Run(self, requests, order, batch_size)
-        while not run.over:
-            # Not around the yield: whoever takes the rows may use the model too.
-            with torch.inference_mode(), running(self._model, run.cache):
-                finished = run.step()
-            yield from ((row.number, self._outcome(row.state)) for row in finished)
+        with running(self._model, run.cache):
+            while not run.over:
+                done.update((row.number, self._outcome(row.state)) for row in run.step())
+        return [done[number] for number in order]
 
 
 class _Run:

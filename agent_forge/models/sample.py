@@ -14,10 +14,16 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from agent_forge.errors import QuestionError
 from agent_forge.models.prompting import Prompting
 from agent_forge.thoughts import RowState, Script, ThoughtRules
+
+# Tokens whose probabilities are summed before one of them is looked for.
+BLOCK = 256
+# Below it float32 does not tell what a logit is divided by from zero.
+LEAST_TEMPERATURE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,10 @@ class Sampler(Protocol):
         ...
 
     def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
-        """Yield the samples of each of `plan_batches`, in its order, as soon as they are all there."""
+        """Yield samples in the order of `plan_batches`, some rows at a time.
+
+        Whoever has the first of these lists may ask for the other rows alone: they are computed by the same passes.
+        """
         ...
 
 
@@ -99,23 +108,55 @@ def choose_tokens(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, decoding: D
     """
     if decoding.temperature == 0:
         return logits_BV.argmax(dim=-1)
-    logits_BK, ids_BK = logits_BV, None
-    if decoding.top_k or decoding.top_p < 1:
-        count = min(decoding.top_k or logits_BV.shape[-1], logits_BV.shape[-1])
-        logits_BK, ids_BK = logits_BV.topk(count, dim=-1)
-    # float64: in float32 the running sum over a large vocabulary drifts and its end misses 1. Below the largest
-    # logit, because a small temperature would turn that logit itself into infinity.
+    if not decoding.top_k and decoding.top_p == 1:
+        return _choose_among_all(logits_BV, uniforms_B, decoding.temperature)
+    count = min(decoding.top_k or logits_BV.shape[-1], logits_BV.shape[-1])
+    logits_BK, ids_BK = logits_BV.topk(count, dim=-1)
     below_BK = (logits_BK - logits_BK.amax(dim=-1, keepdim=True)).double()
     probabilities_BK = (below_BK / decoding.temperature).softmax(dim=-1)
     if decoding.top_p < 1:
         before_BK = probabilities_BK.cumsum(dim=-1) - probabilities_BK
         probabilities_BK = probabilities_BK.masked_fill(before_BK >= decoding.top_p, 0)
-    cumulative_BK = probabilities_BK.cumsum(dim=-1)
+    chosen_B1 = _invert(probabilities_BK.cumsum(dim=-1), uniforms_B)
+    return ids_BK.gather(1, chosen_B1).squeeze(1)
+
+
+def _choose_among_all(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Choose a block of the vocabulary by the blocks' sums, then a token of the block.
+
+    The running sum over a whole vocabulary is slow, and drifts in float32; over blocks it is short enough for float64.
+    """
+    blocks_BNW = _weights(logits_BV, temperature).view(len(logits_BV), -1, BLOCK)
+    sums_BN = blocks_BNW.sum(dim=-1).double().cumsum(dim=-1)
+    wanted_B1 = uniforms_B.to(sums_BN)[:, None]
+    block_B1 = _invert(sums_BN, wanted_B1.squeeze(1))
+    before_B1 = F.pad(sums_BN, (1, 0)).gather(1, block_B1)
+    inner_BW = (
+        blocks_BNW[torch.arange(len(blocks_BNW), device=block_B1.device), block_B1.squeeze(1)].double().cumsum(-1)
+    )
+    within_B = (wanted_B1 * sums_BN[:, -1:] - before_B1).squeeze(1) / inner_BW[:, -1]
+    return (block_B1 * BLOCK + _invert(inner_BW, within_B)).squeeze(1)
+
+
+def _weights(logits_BV: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return what the probabilities are proportional to, with zeros up to whole blocks; in one piece of memory."""
+    count = logits_BV.shape[1]
+    weights_BV = logits_BV.new_zeros(len(logits_BV), -(-count // BLOCK) * BLOCK)
+    # Below the largest logit, because a small temperature would turn that logit itself into infinity.
+    own_BV = torch.sub(logits_BV, logits_BV.amax(dim=-1, keepdim=True), out=weights_BV[:, :count])
+    if temperature < LEAST_TEMPERATURE:
+        own_BV.copy_((own_BV.double() / temperature).exp())
+    else:
+        own_BV.div_(temperature).exp_()
+    return weights_BV
+
+
+def _invert(cumulative_BK: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:
+    """Return the place of the first sum above that share of the total; shape B, 1."""
     total_B1 = cumulative_BK[:, -1:]
     # Strictly below the total: then the first sum above the threshold belongs to a token of positive probability.
     threshold_B1 = (uniforms_B.to(total_B1)[:, None] * total_B1).minimum(total_B1.nextafter(total_B1.new_zeros(())))
-    chosen_B1 = torch.searchsorted(cumulative_BK, threshold_B1, right=True)
-    return (chosen_B1 if ids_BK is None else ids_BK.gather(1, chosen_B1)).squeeze(1)
+    return torch.searchsorted(cumulative_BK, threshold_B1, right=True)
 
 
 class TransformersSampler:
@@ -152,10 +193,9 @@ class TransformersSampler:
         Raises:
             QuestionError: when a row cannot fit in the model's context.
         """
-        found: dict[int, Sampled] = {}
-        plan = plan_batches(requests, batch_size)
-        for batch, rows in zip(plan, self.batches(requests, batch_size), strict=True):
-            found.update(zip(batch, rows, strict=True))
+        order = [row for batch in plan_batches(requests, batch_size) for row in batch]
+        samples = [sampled for batch in self.batches(requests, batch_size) for sampled in batch]
+        found = dict(zip(order, samples, strict=True))
         return [found[row] for row in range(len(requests))]
 
     def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:

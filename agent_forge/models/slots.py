@@ -5,22 +5,23 @@
 
 One forward pass takes a flat sequence of tokens, some for each of several rows: one token of a row that is being
 decoded, many of one whose prompt is read. Only attention needs to know which token belongs to which row, so the pass
-runs through any model whose attention goes by transformers' AttentionInterface. A row's queries meet the head in one
-matrix product for all rows together and the row's own slot in another; one softmax is taken over both, so nothing is
-approximated.
+runs through any model whose attention goes by transformers' AttentionInterface. See `slot_attention.py` for what a
+row's queries meet.
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from transformers import AttentionInterface, Cache
+
+from agent_forge.models.slot_attention import Keys, Scoring, attend, joined, part
 
 ATTENTION = "forge_slots"
 # Slots grow by so many positions at a time, so that they are seldom copied.
@@ -50,10 +51,12 @@ class Pass:
         self.last_fed = [ends[slot] - 1 for slot in self.fed]
         self.slots = [slot for slot, count in enumerate(self.counts) for _ in range(count)]
         self.places = [had + k for had, count in zip(self.cached, self.counts, strict=True) for k in range(count)]
-        # Rows with several tokens: slot, first token in the pass, tokens, cached before.
         self.long = [
-            (slot, ends[slot] - count, count, self.cached[slot]) for slot, count in enumerate(self.counts) if count > 1
+            Long(slot, ends[slot] - count, count, self.cached[slot])
+            for slot, count in enumerate(self.counts)
+            if count > 1
         ]
+        self.any_single = 1 in self.counts
 
     def positions(self) -> list[int]:
         """Return the position of every token in its own row."""
@@ -61,26 +64,35 @@ class Pass:
 
     def index(self, name: str, device: torch.device) -> torch.Tensor:
         """Return one of the integer lists as a tensor on a device."""
-        key = (name, device)
-        if key not in self._on_device:
-            self._on_device[key] = torch.tensor(getattr(self, name), device=device)
-        return self._on_device[key]  # type: ignore[no-any-return]
+        return self._kept((name, device), lambda: torch.tensor(getattr(self, name), device=device))
 
     def hidden(self, device: torch.device, window: int | None) -> torch.Tensor:
-        """Return which positions (head, then slot) the last token of each slot may not see; shape n, 1, 1, P + T."""
-        key = ("hidden", device, window)
-        if key not in self._on_device:
-            query_B1 = self.index("last_places", device)[:, None] + self.head
-            self._on_device[key] = _hidden(query_B1, self.head + self.longest, window)[:, None, None]
-        return self._on_device[key]  # type: ignore[no-any-return]
+        """Return which positions of its slot the last token of each may not see; shape n, 1, 1, T."""
+        return self._kept(
+            ("own", device, window),
+            lambda: _hidden(self.index("last_places", device)[:, None], 0, self.longest, window)[:, None, None],
+        )
 
-    def hidden_from(self, row: tuple[int, int, int, int], device: torch.device, window: int | None) -> torch.Tensor:
-        """Return which positions each token of a long row may not see; shape s, P + cached + s."""
-        key = ("row", row, device, window)
+    def hidden_head(self, device: torch.device, window: int) -> torch.Tensor:
+        """Return which positions of the head the last token of each slot may not see; shape n, P."""
+        query = self.index("last_places", device)[:, None] + self.head
+        return self._kept(("head", device, window), lambda: _hidden(query, 0, self.head, window))
+
+    def hidden_from(
+        self, row: "Long", first: int, length: int, device: torch.device, window: int | None
+    ) -> torch.Tensor:
+        """Return which of the positions from `first` on each token of a long row may not see; shape s, length."""
+
+        def make() -> torch.Tensor:
+            start = self.head + row.cached
+            query_N1 = torch.arange(start, start + row.count, device=device)[:, None]
+            return _hidden(query_N1, first, length, window)
+
+        return self._kept((row, first, device, window), make)
+
+    def _kept(self, key: Any, make: Callable[[], torch.Tensor]) -> torch.Tensor:
         if key not in self._on_device:
-            _, _, count, had = row
-            query_N1 = torch.arange(self.head + had, self.head + had + count, device=device)[:, None]
-            self._on_device[key] = _hidden(query_N1, self.head + had + count, window)
+            self._on_device[key] = make()
         return self._on_device[key]  # type: ignore[no-any-return]
 
     @property
@@ -89,10 +101,20 @@ class Pass:
         return [max(had + count - 1, 0) for had, count in zip(self.cached, self.counts, strict=True)]
 
 
-def _hidden(query_N1: torch.Tensor, length: int, window: int | None) -> torch.Tensor:
-    key_L = torch.arange(length, device=query_N1.device)
+def _hidden(query_N1: torch.Tensor, first: int, length: int, window: int | None) -> torch.Tensor:
+    key_L = torch.arange(first, first + length, device=query_N1.device)
     hidden_NL = key_L > query_N1
     return hidden_NL if window is None else hidden_NL | (key_L <= query_N1 - window)
+
+
+@dataclass(frozen=True)
+class Long:
+    """A row with several tokens in a pass: its slot, its first token in the pass, how many, cached before."""
+
+    slot: int
+    first: int
+    count: int
+    cached: int
 
 
 @dataclass
@@ -132,24 +154,20 @@ class SlotCache(Cache):  # type: ignore[misc]
             stored[index[0], :, index[1]] = new[0].transpose(0, 1)
         return key_states, value_states
 
-    def attend(self, query: torch.Tensor, scaling: float, window: int | None, softcap: float | None) -> torch.Tensor:
+    def attend(self, query: torch.Tensor, scoring: Scoring) -> torch.Tensor:
         """Return attention of a pass's queries (1, heads, N, D) in the layer updated last; shape 1, N, heads, D."""
         plan, layer = self._planned, self._stored[self._current]
         if layer.slots is None:
             raise ValueError("a layer attends before it has stored anything")
         queries_HND = query[0]
         out_NHD = query.new_empty(query.shape[2], query.shape[1], layer.slots[1].shape[-1])
-        last = plan.index("last", query.device)
-        if any(plan.counts[slot] == 1 for slot in plan.fed):
-            fed = plan.index("fed", query.device)
-            found_BHD = _decode(queries_HND[:, last], layer, plan, scaling, window, softcap)
+        if plan.any_single:
+            last, fed = plan.index("last", query.device), plan.index("fed", query.device)
+            found_BHD = _decode(queries_HND[:, last], layer, plan, scoring)
             out_NHD[plan.index("last_fed", query.device)] = found_BHD[fed]
         for row in plan.long:
-            slot, first, count, _ = row
-            hidden_NL = plan.hidden_from(row, query.device, window)
-            keys, values = (_joined(layer, side, slot, hidden_NL.shape[1]) for side in (0, 1))
-            part_HND = queries_HND[:, first : first + count]
-            out_NHD[first : first + count] = _read(part_HND, keys, values, hidden_NL, scaling, softcap)
+            part_HND = queries_HND[:, row.first : row.first + row.count]
+            out_NHD[row.first : row.first + row.count] = _read(part_HND, layer, plan, row, scoring)
         return out_NHD[None]
 
     def take_head(self, length: int) -> None:
@@ -196,67 +214,46 @@ def _roomy(
     return grown[0], grown[1]
 
 
-def _joined(layer: _Layer, side: int, slot: int, length: int) -> torch.Tensor:
-    """Return keys (side 0) or values (1) of a row from its first position on; shape H, length, D."""
+def _read(query_HND: torch.Tensor, layer: _Layer, plan: Pass, row: Long, scoring: Scoring) -> torch.Tensor:
+    """Attend from several tokens of one row; returns shape s, heads, D."""
     assert layer.slots is not None
+    kinds, length, device = layer.slots[0].shape[1], row.cached + row.count, query_HND.device
+    groups = query_HND.shape[0] // kinds
+    query_KRND = query_HND.reshape(kinds, groups, row.count, -1)
+    keys, values = (stored[row.slot, :, None, :length].expand(-1, groups, -1, -1) for stored in layer.slots)
+    causal = row.cached == 0 and scoring.window is None
+    hidden = None if causal else plan.hidden_from(row, plan.head, length, device, scoring.window)
+    own = Keys(keys, values, hidden, causal)
     if layer.head is None:
-        return layer.slots[side][slot, :, :length]
-    head_KLD = layer.head[side]
-    return torch.cat([head_KLD, layer.slots[side][slot, :, : length - head_KLD.shape[1]]], dim=1)
-
-
-def _read(
-    query_HND: torch.Tensor,
-    keys_KLD: torch.Tensor,
-    values_KLD: torch.Tensor,
-    hidden_NL: torch.Tensor,
-    scaling: float,
-    softcap: float | None,
-) -> torch.Tensor:
-    """Attend from several tokens of one row; returns shape s, heads, D.
-
-    Query heads that share keys stand one after the other, so they are read as further tokens of one head.
-    """
-    heads, count, depth = query_HND.shape
-    groups = heads // keys_KLD.shape[0]
-    grouped_KND = query_HND.reshape(keys_KLD.shape[0], groups * count, depth)
-    hidden_grouped = hidden_NL.repeat(groups, 1)
-    if softcap is None:
-        found = F.scaled_dot_product_attention(
-            grouped_KND[None], keys_KLD[None], values_KLD[None], attn_mask=~hidden_grouped, scale=scaling
-        )[0]
+        found_KRND = attend(query_KRND, own, scoring)
     else:
-        scores = _capped(grouped_KND @ keys_KLD.mT * scaling, softcap).masked_fill(hidden_grouped, -torch.inf)
-        found = scores.softmax(dim=-1, dtype=torch.float32).to(values_KLD.dtype) @ values_KLD
-    return found.reshape(heads, count, -1).transpose(0, 1)
+        keys, values = (side[:, None].expand(-1, groups, -1, -1) for side in layer.head)
+        window = scoring.window
+        hidden = None if window is None else plan.hidden_from(row, 0, plan.head, device, window)
+        found_KRND = joined(part(query_KRND, Keys(keys, values, hidden), scoring), part(query_KRND, own, scoring))
+    return found_KRND.reshape(kinds * groups, row.count, -1).transpose(0, 1)
 
 
-def _decode(
-    query_HBD: torch.Tensor, layer: _Layer, plan: Pass, scaling: float, window: int | None, softcap: float | None
-) -> torch.Tensor:
+def _decode(query_HBD: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring) -> torch.Tensor:
     """Attend from one token of every slot; returns shape n, heads, D."""
     assert layer.slots is not None
-    keys, values = (stored[: len(plan.counts), :, : plan.longest] for stored in layer.slots)
-    (heads, count, depth), groups = query_HBD.shape, query_HBD.shape[0] // keys.shape[1]
-    kinds = heads // groups
-    query_BKRD = query_HBD.transpose(0, 1).reshape(count, kinds, groups, depth) * scaling
-    scores = query_BKRD @ keys.mT
-    if layer.head is not None:
-        query_KND = query_BKRD.transpose(0, 1).reshape(kinds, count * groups, depth)
-        on_head = (query_KND @ layer.head[0].mT).reshape(kinds, count, groups, -1).transpose(0, 1)
-        scores = torch.cat([on_head, scores], dim=-1)
-    scores = _capped(scores, softcap).masked_fill(plan.hidden(query_HBD.device, window), -torch.inf)
-    weights = scores.softmax(dim=-1, dtype=torch.float32).to(values.dtype)
-    head = 0 if layer.head is None else layer.head[0].shape[1]
-    found_BKRD = weights[..., head:] @ values
-    if layer.head is not None:
-        on_head_KNL = weights[..., :head].transpose(0, 1).reshape(kinds, count * groups, head)
-        found_BKRD += (on_head_KNL @ layer.head[1]).reshape(kinds, count, groups, -1).transpose(0, 1)
-    return found_BKRD.reshape(count, heads, -1)
-
-
-def _capped(scores: torch.Tensor, softcap: float | None) -> torch.Tensor:
-    return scores if softcap is None else torch.tanh(scores / softcap) * softcap
+    (heads, count, depth), kinds, device = query_HBD.shape, layer.slots[0].shape[1], query_HBD.device
+    groups = heads // kinds
+    keys, values = (stored[:count, :, : plan.longest] for stored in layer.slots)
+    own = Keys(keys, values, plan.hidden(device, scoring.window))
+    query_BKRD = query_HBD.transpose(0, 1).reshape(count, kinds, groups, depth)
+    if layer.head is None:
+        return attend(query_BKRD, own, scoring).reshape(count, heads, -1)
+    hidden = None
+    if scoring.window is not None:
+        hidden = plan.hidden_head(device, scoring.window).repeat_interleave(groups, dim=0)
+    head = Keys(layer.head[0][None], layer.head[1][None], hidden)
+    out, log_sum = part(query_BKRD.transpose(0, 1).reshape(1, kinds, count * groups, depth), head, scoring)
+    on_head = (
+        out.reshape(kinds, count, groups, -1).transpose(0, 1),
+        log_sum.reshape(kinds, count, groups).transpose(0, 1),
+    )
+    return joined(on_head, part(query_BKRD, own, scoring)).reshape(count, heads, -1)
 
 
 _RUNNING: ContextVar[SlotCache] = ContextVar("running")
@@ -282,7 +279,7 @@ def slot_attention(
     if unknown:
         raise NotImplementedError(f"attention with {', '.join(unknown)}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return _RUNNING.get().attend(query, scale, sliding_window, softcap), None
+    return _RUNNING.get().attend(query, Scoring(scale, sliding_window, softcap)), None
 
 
 AttentionInterface.register(ATTENTION, slot_attention)
@@ -300,9 +297,14 @@ def running(model: Any, cache: SlotCache) -> Iterator[None]:
         model.set_attn_implementation(usual)
 
 
+@lru_cache(maxsize=8)
+def _accepts(kind: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(kind.forward).parameters)
+
+
 def feed(model: Any, cache: SlotCache, plan: Pass, tokens: Sequence[int]) -> torch.Tensor:
     """Make one pass; return logits (n, V; float32) after the last token of every slot that was fed, in their order."""
-    accepts = inspect.signature(model.forward).parameters
+    accepts = _accepts(type(model))  # type: ignore[arg-type]
     cache.plan = plan
     last = torch.tensor(plan.last_fed, device=model.device)
     # Some architectures always return every token's logits.

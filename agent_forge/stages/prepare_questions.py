@@ -1,6 +1,7 @@
 """prepare-questions: load the tasks, split them by id, drop leaks, write the three splits and the exemplars."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent_forge.config import QuietSTaRConfig
@@ -9,7 +10,9 @@ from agent_forge.questions.exemplars import FewShot, check_stops
 from agent_forge.questions.sources import load_task
 from agent_forge.questions.sources.exemplar_file import read_exemplars
 from agent_forge.questions.split import Splits, split_questions
+from agent_forge.records import SelectedQuestion
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.storage.origin import read_selection
 from agent_forge.storage.question_files import cell_names, write_questions
 
 
@@ -17,7 +20,7 @@ def prepare_questions(context: StageContext) -> StageOutcome:
     """Write the splits; the cells to evaluate and the shards to collect go out as parameters."""
     meter = Meter()
     config = context.config
-    drawn = draw_questions(config)
+    drawn = draw_questions(config, read_selection(context.parameters.get("champion_selection", "{}")))
     write_questions(context.outputs["questions"], drawn.questions, drawn.report, drawn.exemplars)
     shards = [str(index) for index in range(config.shards)]
     parameters = {
@@ -27,8 +30,13 @@ def prepare_questions(context: StageContext) -> StageOutcome:
     return StageOutcome(cost=meter.cost(questions=sum(drawn.report.counts.values())), parameters=parameters)
 
 
-def draw_questions(config: QuietSTaRConfig) -> Splits:
-    """Load and split the configured tasks; the same configuration and files always give the same splits."""
+def draw_questions(config: QuietSTaRConfig, selected_on: Sequence[SelectedQuestion] = ()) -> Splits:
+    """Load and split the configured tasks; the same configuration and files always give the same splits.
+
+    Args:
+        config: of the stage.
+        selected_on: questions that the champion was chosen by, which are kept out.
+    """
     corpora = open_corpora(config.also_exclude)
     targets = [load_task(name, config.dataset_path, config.allow_code_execution) for name in config.eval_dataset]
     guards = [load_task(name, config.dataset_path, config.allow_code_execution) for name in config.guard_datasets]
@@ -40,13 +48,15 @@ def draw_questions(config: QuietSTaRConfig) -> Splits:
         config.bake_samples,
         corpora,
         config.allow_code_execution,
-        _few_shot(config, targets[0].task),
+        wanted_exemplars(config, targets[0].task),
+        selected_on,
     )
     check_stops(drawn.exemplars, config.stop_strings)
     return drawn
 
 
-def _few_shot(config: QuietSTaRConfig, task: str) -> FewShot:
+def wanted_exemplars(config: QuietSTaRConfig, task: str) -> FewShot:
+    """Return what exemplars a configuration asks for; those of the user's own are of `task`."""
     if config.few_shot_file is None:
         return FewShot(config.few_shot, config.few_shot_style)
     path = Path(config.few_shot_file)

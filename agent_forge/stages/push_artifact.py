@@ -131,6 +131,7 @@ def build_manifest(context: StageContext) -> Manifest:
         files=(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         prompting=prompting_record(context.config, extension, splits.few_shot),
+        selected_on=splits.selected_on,
     )
     return Manifest.model_validate(masked(manifest.model_dump(mode="json")))
 

@@ -21,7 +21,7 @@ from agent_forge.storage.code import source_sha256
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.manifest import bake_id_of
-from agent_forge.storage.origin import origin_of
+from agent_forge.storage.origin import origin_of, read_selection, selection_parameter
 from agent_forge.storage.publication import IN_THE_PIPELINE, publication, publication_of
 from agent_forge.storage.references import find
 from agent_forge.storage.s3_publication import S3Publication
@@ -36,12 +36,14 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     path = champion_path(config.model_path, context.progress)
     check_champion(config, path)
     digest = path_digest(path)
-    report = draw_questions(config).report
+    selection = champion_selection(config, path, digest)
+    report = draw_questions(config, read_selection(selection)).report
     record = champion_record(config, path, digest, report)
     write_atomic(context.outputs["champion"], record.model_dump_json(indent=2) + "\n")
     parameters = {
         "champion_uri": record.uri,
         "champion_digest": digest,
+        "champion_selection": selection,
         "question_digests": json.dumps(report.inputs(), sort_keys=True),
         "code_digest": source_sha256(),
         "bake_id": record.bake_id,
@@ -99,6 +101,11 @@ def champion_path(reference: str, progress: Progress | None = None) -> Path:
         ChampionError: when there is nothing there.
     """
     return find(reference).path(progress)
+
+
+def champion_selection(config: QuietSTaRConfig, path: Path, digest: str) -> str:
+    """Return what the questions that a champion was chosen by are found by; `{}` for none."""
+    return selection_parameter(origin_of(config.model_path, path, digest).parent, path)
 
 
 def champion_record(config: QuietSTaRConfig, path: Path, digest: str, splits: SplitReport) -> ChampionRecord:

@@ -18,7 +18,7 @@ from agent_forge.models.load import LoadedModel, load_champion
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Decoding, Request, Sampled, TransformersSampler, plan_batches
 from agent_forge.models.vocabulary import ending_ids
-from agent_forge.records import Arm, Question, ResultRow, TaskRole
+from agent_forge.records import Arm, Exemplar, Question, ResultRow, TaskRole
 from agent_forge.stages.context import StageContext
 from agent_forge.storage.batchlog import BatchLog
 from agent_forge.storage.question_files import read_exemplars
@@ -62,9 +62,16 @@ def open_bench(context: StageContext, model: Path, temperature: float | None = N
         model: directory of an extended or baked model.
         temperature: instead of the configured one.
     """
-    config = context.config
     loaded = open_model(context, model)
-    prompting = Prompting.of(config, loaded.tokenizer, read_exemplars(context.input("questions")))
+    return bench_of(context, loaded, read_exemplars(context.input("questions")), temperature)
+
+
+def bench_of(
+    context: StageContext, loaded: LoadedModel, exemplars: Sequence[Exemplar], temperature: float | None = None
+) -> Bench:
+    """Prepare a sampler for a model in memory; see `open_bench`."""
+    config = context.config
+    prompting = Prompting.of(config, loaded.tokenizer, exemplars)
     rules = _rules(config, prompting, loaded)
     decoding = Decoding(config.temperature if temperature is None else temperature, config.top_p, config.top_k)
     fitted = (loaded.model, prompting, rules, decoding, loaded.context_length)

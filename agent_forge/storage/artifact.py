@@ -2,14 +2,22 @@
 
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from agent_forge.errors import CheckFailed, InputError
+from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import FileRecord, GateReport, Manifest, VerificationReport
 from agent_forge.storage.files import file_sha256
-from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, bake_id_of, parse_manifest
+from agent_forge.storage.manifest import (
+    LARGEST_MANIFEST,
+    MANIFEST,
+    bake_id_of,
+    is_evolved,
+    parse_champion_manifest,
+    parse_manifest,
+)
 from agent_forge.storage.minisign import SIGNATURE, PublicKey, check_form, verify
 from agent_forge.storage.s3 import safe_name
 
@@ -63,14 +71,23 @@ def check_artifact(directory: Path, key: PublicKey | None = None, blobs: Path | 
     manifest = parse_manifest(content, MANIFEST)
     check_claims(manifest)
     signer = _check_signature(directory, content, key)
-    for file in manifest.files:
-        _check_file(directory, file)
-    known = {file.path for file in manifest.files} | {MANIFEST, SIGNATURE}
-    for name in entries:
-        if name not in known:
-            raise CheckFailed(f"{name} is not in the manifest")
+    _check_files(directory, manifest.files, entries)
     signed = (directory / SIGNATURE).exists()
     return Checked(manifest, signed, signer, bool(manifest.content_sha256))
+
+
+def check_evolved(directory: Path, blobs: Path | None = None) -> ChampionManifest:
+    """Check every file of an evolved champion; see `check_artifact`."""
+    entries = tuple(_entries(directory, blobs))
+    manifest = parse_champion_manifest(_read(directory / MANIFEST), MANIFEST)
+    _check_names([file.path for file in manifest.files])
+    _check_files(directory, manifest.files, entries)
+    return manifest
+
+
+def holds_evolved(directory: Path) -> bool:
+    """Whether a directory says that it is an evolved champion."""
+    return (directory / MANIFEST).is_file() and is_evolved(_read(directory / MANIFEST))
 
 
 def check_claims(manifest: Manifest) -> None:
@@ -172,6 +189,15 @@ def _check_signature(directory: Path, content: bytes, key: PublicKey | None) -> 
         return None
     verify(content, signature, key, SIGNATURE)
     return key.name
+
+
+def _check_files(directory: Path, files: Sequence[FileRecord], entries: Iterable[str]) -> None:
+    for file in files:
+        _check_file(directory, file)
+    known = {file.path for file in files} | {MANIFEST, SIGNATURE}
+    for name in entries:
+        if name not in known:
+            raise CheckFailed(f"{name} is not in the manifest")
 
 
 def _check_file(directory: Path, file: FileRecord) -> None:

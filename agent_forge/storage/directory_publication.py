@@ -5,6 +5,7 @@ ROOT/baked/latest.json                                   names the bake whose pu
 ROOT/rejected/<bake id>/model files ..., REJECTED.json   kept aside: no manifest, another name
 ROOT/verdicts/<bake id>/verdict.json, report.html        what a run found that published nothing
 ROOT/leases/<bake id>.json                               held by the run that works on that bake
+ROOT/champions/<digest>/model files ..., manifest.json   evolved, not baked yet
 
 A rename cannot replace a directory that holds something, so of several publishers one succeeds, and nobody who comes
 late can change what is there.
@@ -21,6 +22,7 @@ from pathlib import Path
 import filelock
 
 from agent_forge.errors import StoreError
+from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import Alias, Manifest, Verdict, VerificationReport, parse_record, read_record
 from agent_forge.storage.files import move_into_place, sync_directory, sync_tree, write_atomic, writing_to
 from agent_forge.storage.lease import Held, Lease, check_held
@@ -94,6 +96,18 @@ class DirectoryPublication:
                     check_held(held)
                     _move_in(prepared, final)
         self.settle(manifest.bake_id)
+        return str(final / MANIFEST)
+
+    def publish_champion(
+        self, model: Path, manifest: ChampionManifest, digest: str, watcher: Watcher | None = None
+    ) -> str:
+        """Publish an evolved champion under its digest; a no-op when it is there. Return the manifest's path."""
+        final = self.root / "champions" / digest
+        if not (final / MANIFEST).is_file():
+            with writing_to(self.root), self._preparing(final, None) as prepared:
+                publish_into(model, manifest, prepared, watcher)
+                with locked(self.root):
+                    _move_in(prepared, final)
         return str(final / MANIFEST)
 
     def settle(self, bake_id: str) -> None:

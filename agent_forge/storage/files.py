@@ -41,17 +41,21 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def list_files(directory: Path) -> tuple[FileRecord, ...]:
-    """Return every regular file below a directory, sorted by POSIX path.
+def list_names(directory: Path) -> list[str]:
+    """Return the path of every regular file below a directory, as POSIX writes it, sorted.
 
     Hidden files and directories (a hub's cache, an editor's leftovers) do not belong to a model and are left out.
     """
-    found = []
-    for path in sorted(directory.rglob("*")):
-        relative = path.relative_to(directory)
-        if path.is_file() and not any(part.startswith(".") for part in relative.parts):
-            found.append(FileRecord(path=relative.as_posix(), sha256=file_sha256(path), size=path.stat().st_size))
-    return tuple(sorted(found, key=lambda file: file.path))
+    relative = [path.relative_to(directory) for path in directory.rglob("*") if path.is_file()]
+    return sorted(path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts))
+
+
+def list_files(directory: Path) -> tuple[FileRecord, ...]:
+    """Return every regular file below a directory, sorted by path; hidden ones are left out."""
+    paths = {name: directory / name for name in list_names(directory)}
+    return tuple(
+        FileRecord(path=name, sha256=file_sha256(path), size=path.stat().st_size) for name, path in paths.items()
+    )
 
 
 def files_digest(files: tuple[FileRecord, ...]) -> str:

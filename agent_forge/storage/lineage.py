@@ -8,7 +8,7 @@ import hashlib
 
 from agent_forge.errors import CheckFailed, InputError
 from agent_forge.records import Manifest, ParentRecord, Record
-from agent_forge.storage.manifest import MANIFEST, is_ours, parse_manifest
+from agent_forge.storage.manifest import MANIFEST, is_evolved, is_ours, parse_champion_manifest, parse_manifest
 from agent_forge.storage.references import find
 
 # Nobody has re-baked that often; a longer chain was made to be walked for ever.
@@ -26,7 +26,9 @@ class Link(Record):
         accuracy_before: of that champion on questions nothing else has seen, as a fraction.
         accuracy_after: of the baked model on the same questions.
         champion_intact: whether that champion was, file by file, the model of its manifest; None without one of ours.
-        digest: sha256 of the model's own files, where no manifest of ours describes it.
+        digest: sha256 of the model's own files, where no manifest of a bake describes it.
+        evolution_id: where an evolution made it.
+        merged_from: address and digest of the models that it was merged from, where one did.
     """
 
     uri: str
@@ -41,6 +43,8 @@ class Link(Record):
     dirty: bool | None = None
     champion_intact: bool | None = None
     digest: str | None = None
+    evolution_id: str | None = None
+    merged_from: tuple[str, ...] = ()
 
 
 def walk(reference: str) -> tuple[Link, ...]:
@@ -54,6 +58,8 @@ def walk(reference: str) -> tuple[Link, ...]:
     if content is None:
         raise InputError(f"{reference} has no {MANIFEST}; it is not a published model")
     links: list[Link] = []
+    if is_evolved(content):
+        return (_evolved(reference, content, None),)
     uri, seen = reference, {hashlib.sha256(content).hexdigest()}
     manifest = parse_manifest(content, _name(uri))
     while True:
@@ -65,6 +71,8 @@ def walk(reference: str) -> tuple[Link, ...]:
             raise CheckFailed(f"{_name(parent.uri)}: the lineage of bake {manifest.bake_id} leads back to itself")
         seen.add(parent.manifest_sha256)
         content = _parent_content(manifest.bake_id, parent)
+        if is_evolved(content):
+            return (*links, _evolved(parent.uri, content, champion.digest))
         if not is_ours(content):
             return (*links, Link(uri=parent.uri, manifest_sha256=parent.manifest_sha256, digest=champion.digest))
         uri, manifest = parent.uri, parse_manifest(content, _name(parent.uri))
@@ -94,6 +102,20 @@ def _link(uri: str, manifest: Manifest, content: bytes) -> Link:
         commit=manifest.code.commit,
         dirty=manifest.code.dirty,
         champion_intact=manifest.champion.parent.intact if manifest.champion.parent else None,
+    )
+
+
+def _evolved(uri: str, content: bytes, digest: str | None) -> Link:
+    """Describe an evolved champion; what it was merged from have lineages of their own."""
+    manifest = parse_champion_manifest(content, _name(uri))
+    return Link(
+        uri=uri,
+        manifest_sha256=hashlib.sha256(content).hexdigest(),
+        digest=digest,
+        commit=manifest.code.commit,
+        dirty=manifest.code.dirty,
+        evolution_id=manifest.evolution_id,
+        merged_from=tuple(f"{model.uri} ({model.digest[:12]})" for model in manifest.base_models),
     )
 
 

@@ -12,53 +12,58 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from agent_forge.errors import CheckFailed
+from agent_forge.evolution_records import CHAMPION_KIND, ChampionManifest
 from agent_forge.records import Manifest, first_problem
 
 MANIFEST = "manifest.json"
 # A manifest lists files; one that is larger than this is none.
 LARGEST_MANIFEST = 16 * 2**20
 _BLANK = "0" * 64
+# The kind of a manifest stands at its beginning.
+_KIND_WITHIN = 256
+AnyManifest = Manifest | ChampionManifest
+M = TypeVar("M", Manifest, ChampionManifest)
 _SEAL = re.compile(rb'"content_sha256":\s*"([0-9a-f]{64})"')
 
 
-def manifest_text(manifest: Manifest) -> str:
+def manifest_text(manifest: AnyManifest) -> str:
     """Return the file's text; it keeps a seal that the manifest has."""
     return manifest.model_dump_json(indent=2) + "\n"
 
 
-def sealed(manifest: Manifest) -> Manifest:
+def sealed(manifest: M) -> M:
     """Return the manifest with the digest of its own file."""
     blank = manifest.model_copy(update={"content_sha256": _BLANK})
     return manifest.model_copy(update={"content_sha256": hashlib.sha256(manifest_text(blank).encode()).hexdigest()})
 
 
 def parse_manifest(content: bytes, source: str) -> Manifest:
-    """Read a manifest of this package and check its seal; manifests of older versions have none.
+    """Read the manifest of a bake and check its seal; manifests of older versions have none.
 
     Raises:
         CheckFailed: naming `source`, when it is too large, no manifest, or not as it was written.
     """
-    if len(content) > LARGEST_MANIFEST:
-        raise CheckFailed(f"{source} has more than {LARGEST_MANIFEST:,} bytes, which no manifest has; do not trust it")
-    seal = _checked_seal(content, source)
-    try:
-        manifest = Manifest.model_validate_json(content)
-    except ValidationError as cause:
-        raise CheckFailed(
-            f"{source} is damaged or no manifest of this version: {first_problem(cause)}; fetch the model again"
-        ) from cause
-    if manifest.content_sha256 != seal:
-        raise CheckFailed(f"{source} is damaged: its own digest is none; fetch the model again")
-    return manifest
+    return _parse(Manifest, content, source)
+
+
+def parse_champion_manifest(content: bytes, source: str) -> ChampionManifest:
+    """Read the manifest of an evolved champion and check its seal; see `parse_manifest`."""
+    return _parse(ChampionManifest, content, source)
 
 
 def is_ours(content: bytes) -> bool:
-    """Whether a `manifest.json` is of this package, damaged or not; other programs write files of this name too."""
-    return b'"bake_id"' in content or b'"content_sha256"' in content
+    """Whether a `manifest.json` is of a bake, damaged or not; other programs write files of this name too."""
+    return not is_evolved(content) and (b'"bake_id"' in content or b'"content_sha256"' in content)
+
+
+def is_evolved(content: bytes) -> bool:
+    """Whether a `manifest.json` is of an evolved champion, damaged or not."""
+    return f'"{CHAMPION_KIND}"'.encode() in content[:_KIND_WITHIN]
 
 
 def bake_id_of(
@@ -79,6 +84,21 @@ def bake_id_of(
         "code": code_sha256,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _parse(kind: type[M], content: bytes, source: str) -> M:
+    if len(content) > LARGEST_MANIFEST:
+        raise CheckFailed(f"{source} has more than {LARGEST_MANIFEST:,} bytes, which no manifest has; do not trust it")
+    seal = _checked_seal(content, source)
+    try:
+        manifest = kind.model_validate_json(content)
+    except ValidationError as cause:
+        raise CheckFailed(
+            f"{source} is damaged or no manifest of this version: {first_problem(cause)}; fetch the model again"
+        ) from cause
+    if manifest.content_sha256 != seal:
+        raise CheckFailed(f"{source} is damaged: its own digest is none; fetch the model again")
+    return manifest
 
 
 def _checked_seal(content: bytes, source: str) -> str:

@@ -5,6 +5,7 @@ of its own, has a parent: the manifest's digest and where it lies are recorded, 
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +14,16 @@ from typing import Any
 import yaml
 
 from agent_forge.errors import ChampionError
-from agent_forge.records import ChampionCard, FileRecord, ParentRecord, Record
+from agent_forge.records import ChampionCard, FileRecord, ParentRecord, Record, SelectedQuestion
 from agent_forge.storage.files import file_sha256, files_digest
-from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, is_ours, parse_manifest
+from agent_forge.storage.manifest import (
+    LARGEST_MANIFEST,
+    MANIFEST,
+    is_evolved,
+    is_ours,
+    parse_champion_manifest,
+    parse_manifest,
+)
 from agent_forge.storage.minisign import SIGNATURE
 from agent_forge.storage.references import find
 
@@ -63,11 +71,57 @@ def _parent(path: Path, uri: str, digest: str) -> ParentRecord | None:
         raise ChampionError(f"{manifest} has {manifest.stat().st_size:,} bytes, which no manifest has; do not trust it")
     content = manifest.read_bytes()
     parent = ParentRecord(uri=uri, manifest_sha256=hashlib.sha256(content).hexdigest())
+    if is_evolved(content):
+        evolved = parse_champion_manifest(content, str(manifest))
+        return parent.model_copy(update={"intact": files_digest(_together(path, evolved.files)) == digest})
     if not is_ours(content):
         return parent
     known = parse_manifest(content, str(manifest))
     intact = files_digest(_together(path, known.files)) == digest
     return parent.model_copy(update={"bake_id": known.bake_id, "intact": intact})
+
+
+def selected_on(content: bytes | None, source: str) -> tuple[SelectedQuestion, ...]:
+    """Return the questions that a champion with this manifest was chosen by; none with another program's, or without.
+
+    Raises:
+        CheckFailed: when it is a manifest of this package that is damaged.
+    """
+    if content is None:
+        return ()
+    if is_evolved(content):
+        return parse_champion_manifest(content, source).selected_on
+    return parse_manifest(content, source).selected_on if is_ours(content) else ()
+
+
+def selection_parameter(origin: ParentRecord | None, path: Path) -> str:
+    """Return what `read_selection` finds those questions by: JSON, `{}` when there are none.
+
+    Args:
+        origin: the manifest that a champion came with.
+        path: its local copy.
+    """
+    if origin is None or not selected_on((path / MANIFEST).read_bytes(), str(path / MANIFEST)):
+        return "{}"
+    return json.dumps({"uri": origin.uri, "manifest_sha256": origin.manifest_sha256}, sort_keys=True)
+
+
+def read_selection(parameter: str) -> tuple[SelectedQuestion, ...]:
+    """Return the questions that `selection_parameter` stands for; its manifest is all that is fetched.
+
+    Raises:
+        ChampionError: when it is not there any more, or has changed.
+    """
+    told: dict[str, str] = json.loads(parameter)
+    if not told:
+        return ()
+    content = find(told["uri"]).manifest()
+    if content is None or hashlib.sha256(content).hexdigest() != told["manifest_sha256"]:
+        raise ChampionError(
+            f"{told['uri']}: its {MANIFEST}, which names the questions that it was chosen by, was removed or changed "
+            "since the champion was resolved; run again"
+        )
+    return selected_on(content, told["uri"])
 
 
 def _together(path: Path, files: tuple[FileRecord, ...]) -> tuple[FileRecord, ...]:

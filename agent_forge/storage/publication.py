@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ConfigError
+from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import Manifest, Verdict, VerificationReport
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.lease import Held, LeaseFile
@@ -42,6 +43,12 @@ class Publication(Protocol):
 
     def publish(self, model: Path, manifest: Manifest, held: Held | None = None, watcher: Watcher | None = None) -> str:
         """Publish a verified model, once; return where its manifest is."""
+        ...
+
+    def publish_champion(
+        self, model: Path, manifest: ChampionManifest, digest: str, watcher: Watcher | None = None
+    ) -> str:
+        """Publish an evolved champion, once; return where its manifest is."""
         ...
 
     def settle(self, bake_id: str) -> None:

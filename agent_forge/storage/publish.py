@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from agent_forge.errors import OutputError
-from agent_forge.records import FileRecord, Manifest
+from agent_forge.records import FileRecord
 from agent_forge.storage.files import (
     file_sha256,
     list_files,
@@ -13,18 +13,18 @@ from agent_forge.storage.files import (
     write_atomic,
     writing_to,
 )
-from agent_forge.storage.manifest import MANIFEST, manifest_text
+from agent_forge.storage.manifest import MANIFEST, AnyManifest, manifest_text
 from agent_forge.storage.moving import Moving, Watcher
 
 
-def publish_into(model: Path, manifest: Manifest, final: Path, watcher: Watcher | None = None) -> Path:
+def publish_into(model: Path, manifest: AnyManifest, final: Path, watcher: Watcher | None = None) -> Path:
     """Make `final` a published model: files first, each checked after the copy, the manifest last.
 
     Nobody else may write there.
 
     Args:
         model: directory of the baked model.
-        manifest: its `files` must describe exactly what is in `model`.
+        manifest: its `files` must describe exactly what is in `model`, beside a manifest.
         final: what is there is replaced.
         watcher: is told how much is there.
 
@@ -43,8 +43,13 @@ def publish_into(model: Path, manifest: Manifest, final: Path, watcher: Watcher 
     return final / MANIFEST
 
 
+def model_files(model: Path) -> tuple[FileRecord, ...]:
+    """Return what a manifest describes: every file but the manifest itself."""
+    return tuple(file for file in list_files(model) if file.path != MANIFEST)
+
+
 def _copy(model: Path, final: Path, files: tuple[FileRecord, ...], watcher: Watcher | None) -> None:
-    if list_files(model) != files:
+    if model_files(model) != files:
         raise OutputError(f"{model} changed while it was being published; run again")
     moving = Moving(watcher, "publishing", sum(file.size for file in files))
     for file in files:

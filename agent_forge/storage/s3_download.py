@@ -1,10 +1,14 @@
 """Fetching models from S3 into a cache: in parts, side by side, continued after an interruption, checked at the end.
 
-CACHE/s3/<digest of what the bucket lists>/            whole: it was moved here when every byte had been checked
-CACHE/s3/.<digest of what the bucket lists>.partial/   files, and beside each the numbers of the parts that are there
+CACHE/s3/<name>/               whole: it was moved here when every byte had been checked
+CACHE/s3/.<name>.fetched.json  its files, and the boot of the machine in which it was fetched
+CACHE/s3/.<name>.partial/      files, and beside it in `.<name>.parts` the numbers of the parts that are there
 
-The digest covers keys, etags and sizes: a model that changes in its bucket is another model in the cache. Processes
-that want the same model wait for one of them to fetch it.
+The name is a digest of keys, etags and sizes: a model that changes in its bucket is another model in the cache.
+Processes that want the same model wait for one of them to fetch it.
+
+Bytes are checked while others come, and are not forced to the disk, which is slower than many networks: in another
+boot of the machine than the one in which they were fetched they are checked again.
 """
 
 import hashlib
@@ -19,8 +23,10 @@ from typing import Any
 import filelock
 
 from agent_forge.errors import ChampionError, CheckFailed, StoreError
-from agent_forge.records import Manifest
-from agent_forge.storage.files import cache_home, file_sha256, move_into_place, writing_to
+from agent_forge.records import FileRecord, Manifest
+from agent_forge.storage.arriving import Arriving
+from agent_forge.storage.fetched import is_whole, keep_whole
+from agent_forge.storage.files import cache_home, writing_to
 from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, is_ours, parse_manifest
 from agent_forge.storage.minisign import SIGNATURE
 from agent_forge.storage.moving import Moving, Watcher
@@ -70,7 +76,7 @@ def fetch(uri: str, watcher: Watcher | None = None) -> Path:
         with writing_to(whole.parent):
             whole.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(whole.parent / f".{whole.name}.lock"):
-                if not whole.exists():
+                if not is_whole(whole):
                     _fetch_all(client, files, manifest, whole, watcher)
     return whole / files[0].name if place.key.endswith(".gguf") else whole
 
@@ -138,20 +144,36 @@ def _fetch_all(
     missing = [part for file in files for part in _missing_parts(file, _record(records, file))]
     total, coming = sum(file.size for file in files), sum(_part_size(file, number) for file, number in missing)
     moving = Moving(watcher, "fetching", total, total - coming)
+    expected = {file.path: file.sha256 for file in manifest.files} if manifest else {}
+    arriving = {file: _arriving(file, partial, missing, file.name not in expected) for file in files}
+
+    def fetch_part(file: Remote, number: int) -> None:
+        _fetch_part(client, file, number, partial, records, moving)
+        arriving[file].read_on(number)
+
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        for task in [pool.submit(_fetch_part, client, file, n, partial, records, moving) for file, n in missing]:
+        tasks = [pool.submit(fetch_part, *part) for part in missing]
+        tasks += [pool.submit(there.read_on) for there in arriving.values()]
+        for task in tasks:
             task.result()
-    digests = {file.path: file.sha256 for file in manifest.files} if manifest else {}
+    digests = {file: there.digests() for file, there in arriving.items()}
     for file in files:
-        if not _arrived_whole(client, file, partial / file.name, digests.get(file.name)):
+        if not _arrived_whole(client, file, *digests[file], expected.get(file.name)):
             _record(records, file).unlink(missing_ok=True)
-            if file.name in digests:
+            if file.name in expected:
                 raise CheckFailed(f"{file.place} is not what the manifest says, or arrived damaged; run again to see")
             raise StoreError(f"{file.place} arrived damaged or changed meanwhile; run again to fetch it anew")
-    move_into_place(partial, whole)
+    keep_whole(partial, whole, [FileRecord(path=f.name, sha256=digests[f][0], size=f.size) for f in files])
     for record in records.iterdir():
         record.unlink()
     records.rmdir()
+
+
+def _arriving(file: Remote, partial: Path, missing: Sequence[tuple[Remote, int]], by_etag: bool) -> Arriving:
+    """Begin to follow a file; one that can be checked by its etag only, where that is an MD5, needs that."""
+    awaited = {number for other, number in missing if other is file}
+    there = set(range(-(-file.size // PART))) - awaited
+    return Arriving(partial / file.name, file.size, PART, there, by_etag and "-" not in file.etag)
 
 
 def _record(records: Path, file: Remote) -> Path:
@@ -209,17 +231,12 @@ def _write_all(handle: int, chunk: bytes, offset: int) -> int:
     return written
 
 
-def _arrived_whole(client: Any, file: Remote, path: Path, sha256: str | None) -> bool:
+def _arrived_whole(client: Any, file: Remote, sha256: str, md5: str | None, expected: str | None) -> bool:
     """Compare with the manifest's digest or, where there is none, with the etag as far as that is one of the bytes."""
-    if path.stat().st_size != file.size:
-        return False
-    if sha256 is not None:
-        return file_sha256(path) == sha256
-    if "-" in file.etag:
+    if expected is not None:
+        return sha256 == expected
+    if "-" in file.etag or md5 == file.etag:
         return True
-    with path.open("rb") as stream:
-        if hashlib.file_digest(stream, "md5").hexdigest() == file.etag:
-            return True
     # A store that encrypts with keys of its own has other etags.
     kind = client.head_object(Bucket=file.place.bucket, Key=file.place.key).get("ServerSideEncryption", "")
     return str(kind).startswith("aws:kms")

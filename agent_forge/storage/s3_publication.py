@@ -5,6 +5,7 @@ ROOT/baked/latest.json                                   names the bake whose pu
 ROOT/rejected/<bake id>/model files ..., REJECTED.json   kept aside: no manifest, another name
 ROOT/verdicts/<bake id>/verdict.json, report.html        what a run found that published nothing
 ROOT/leases/<bake id>.json                               held by the run that works on that bake
+ROOT/champions/<digest>/model files ..., manifest.json   evolved, not baked yet
 
 A file is written once: a publisher that slept while another one took its lease over can neither change what the other
 has written nor find its own files changed, whichever of them writes the manifest. Only what an interrupted publication
@@ -20,10 +21,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent_forge.errors import InputError, OutputError, StoreError
+from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import Alias, FileRecord, Manifest, Record, Verdict, VerificationReport, parse_record
-from agent_forge.storage.files import list_files
+from agent_forge.storage.files import file_sha256, list_files, list_names
 from agent_forge.storage.lease import LEASE_SECONDS, Held, Lease, check_held, leased
-from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, manifest_text
+from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, AnyManifest, manifest_text
 from agent_forge.storage.moving import Moving, Watcher
 from agent_forge.storage.s3 import ATTEMPTS, Location, connect, get_object, talking_about
 from agent_forge.storage.s3_upload import Stored, described, expected_etag, object_sha256, put_file, put_text, stored
@@ -131,6 +133,18 @@ class S3Publication:
             self.settle(manifest.bake_id)
         return str(place / MANIFEST)
 
+    def publish_champion(
+        self, model: Path, manifest: ChampionManifest, digest: str, watcher: Watcher | None = None
+    ) -> str:
+        """Publish an evolved champion under its digest; a no-op when it is there. Return the manifest's URI.
+
+        No lease is needed: whoever publishes the same champion writes the same bytes.
+        """
+        place = self._root / "champions" / digest
+        with talking_about(self._root):
+            self._put_model(model, manifest, place, None, watcher)
+        return str(place / MANIFEST)
+
     def settle(self, bake_id: str) -> None:
         """Make `latest` name a published bake, by comparing and swapping, unless it did so before.
 
@@ -172,10 +186,12 @@ class S3Publication:
     def _place(self, bake_id: str) -> Location:
         return self._root / "baked" / bake_id
 
-    def _put_model(self, model: Path, manifest: Manifest, place: Location, held: Held, watcher: Watcher | None) -> None:
+    def _put_model(
+        self, model: Path, manifest: AnyManifest, place: Location, held: Held | None, watcher: Watcher | None
+    ) -> None:
         if stored(self._client, place / MANIFEST) is not None:
             return
-        if list_files(model) != manifest.files:
+        if set(list_names(model)) - {MANIFEST} != {file.path for file in manifest.files}:
             raise OutputError(f"{model} changed while it was being published; run again")
         moving = Moving(watcher, "publishing", sum(file.size for file in manifest.files))
         with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
@@ -185,7 +201,7 @@ class S3Publication:
             ]
             for task in tasks:
                 task.result()
-        held.check()
+        check_held(held)
         put_text(self._client, place / MANIFEST, manifest_text(manifest), None)
 
     def _put(
@@ -198,9 +214,8 @@ class S3Publication:
         replacing: bool = False,
     ) -> None:
         """Make a file lie at its place, unless it does already."""
-        etag = expected_etag(path)
         seen = stored(self._client, place)
-        if seen is not None and (seen.etag, seen.size) == (etag, file.size):
+        if seen is not None and self._is_there(path, file, seen):
             moved(file.size)
             return
         if not replacing and seen is not None and seen.age < LEFT_BEHIND_SECONDS:
@@ -209,15 +224,23 @@ class S3Publication:
                 f"replaced after {LEFT_BEHIND_SECONDS:,.0f} s: run again then, or remove them"
             )
         check_held(held)
-        written = put_file(self._client, place, path, seen, moved)
+        sent = put_file(self._client, place, path, seen, moved, file.sha256)
         found = stored(self._client, place)
         # A request whose answer was lost is repeated, and refused because of what it has written itself.
-        if found is not None and (found.etag, found.size) == (etag, file.size):
+        if found is not None and (found.etag, found.size) == (sent.etag, file.size):
             return
-        if not written or found is None:
+        if not sent.written or found is None:
             raise StoreError(f"{place} was changed by another publisher; run again")
         if object_sha256(self._client, place) != file.sha256:
             raise StoreError(f"{place} differs from what was written; run again")
+
+    def _is_there(self, path: Path, file: FileRecord, seen: Stored) -> bool:
+        """Whether what lies there has the bytes of the file, which must be the one that is described."""
+        if seen.size != file.size or seen.etag != expected_etag(path):
+            return False
+        if file_sha256(path) != file.sha256:
+            raise OutputError(f"{path} changed while it was being published; run again")
+        return True
 
     @contextlib.contextmanager
     def _leased(self, bake_id: str, held: Held | None) -> Iterator[Held | None]:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_forge.models.sample import Decoding, choose_tokens
+from agent_forge.models.sample import BLOCK, Decoding, choose_tokens
 
 FINITE = st.floats(-60, 60, width=32)
 
@@ -59,6 +59,18 @@ def test_frequencies_are_the_distribution(logits, temperature, top_k):
     chosen = choose(logits, (np.arange(count) + 0.5) / count, Decoding(temperature, top_k=top_k))
     found = np.bincount(chosen, minlength=len(logits)) / count
     np.testing.assert_allclose(found, distribution(logits, temperature, top_k), atol=1.01 / count)
+
+
+def test_a_vocabulary_of_many_blocks_is_chosen_from_as_its_distribution_says():
+    """The running sum over the whole vocabulary, in exact order, is the definition."""
+    count, uniforms = 3 * BLOCK + 17, (np.arange(4000) + 0.5) / 4000
+    logits = (3 * torch.randn(count, generator=torch.Generator().manual_seed(0))).tolist()
+    logits[5:400] = [-float("inf")] * 395
+    cumulative = distribution(logits, 0.7).cumsum()
+    chosen = np.array(choose(logits, uniforms, Decoding(0.7)))
+    # As close as float32 weights can tell.
+    assert (uniforms < cumulative[chosen] + 1e-5).all()
+    assert (uniforms > cumulative[chosen] - distribution(logits, 0.7)[chosen] - 1e-5).all()
 
 
 def test_the_nucleus_is_the_smallest_set_that_reaches_its_mass():

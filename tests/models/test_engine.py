@@ -25,7 +25,7 @@ from tiny_sampling import (
 )
 
 from agent_forge.errors import QuestionError
-from agent_forge.models.engine import SharingSampler
+from agent_forge.models.engine import STRETCH, SharingSampler
 from agent_forge.models.engine_fit import fault, open_sampler
 from agent_forge.models.sample import Decoding, plan_batches
 
@@ -62,12 +62,39 @@ def test_neither_company_nor_order_nor_room_matters(chosen, batch_size):
     assert sharing(decoding=RANDOM).sample([SHARED[k] for k in chosen], batch_size) == [every[k] for k in chosen]
 
 
-def test_batches_come_in_the_order_of_their_plan():
-    rows = (*SHARED[:7], *ROWS[:6])
-    expected = sampler(decoding=RANDOM).sample(rows, 1)
-    found = list(sharing(decoding=RANDOM).batches(rows, 4))
-    assert found == [[expected[k] for k in batch] for batch in plan_batches(rows, 4)]
-    assert found == list(sampler(decoding=RANDOM).batches(rows, 4))
+def in_order(rows, batch_size=1):
+    return [rows[k] for batch in plan_batches(rows, batch_size) for k in batch]
+
+
+def test_stretches_come_in_the_order_of_the_plan():
+    rows = (*SHARED[:17], *ROWS[:16])
+    found = list(sharing(decoding=RANDOM).batches(rows, 2))
+    assert [len(stretch) for stretch in found] == [2 * STRETCH, 2 * STRETCH, 1]
+    assert [row for stretch in found for row in stretch] == sampler(decoding=RANDOM).sample(in_order(rows), 1)
+
+
+def test_work_that_is_continued_after_a_stretch_repeats_every_pass_to_the_last_bit():
+    # Long prompts first, so that the rows that are left begin with more in common than all of them do.
+    rows = in_order((*SHARED[:16], *(request(scripts()["direct"], ids("12"), seed) for seed in range(10))))
+    with logits_of_passes() as whole:
+        first, *_ = sharing(decoding=RANDOM).batches(rows, 2)
+    with logits_of_passes() as rest:
+        list(sharing(decoding=RANDOM).batches(rows[len(first) :], 2))
+    assert 0 < len(rest) < len(whole)
+    assert all(torch.equal(one, other) for one, other in zip(whole[-len(rest) :], rest, strict=True))
+
+
+@contextmanager
+def logits_of_passes():
+    """Yield the logits of every pass."""
+    passes: list[torch.Tensor] = []
+    handle = extended().model.register_forward_hook(
+        lambda _module, _given, output: passes.append(output.logits.clone())
+    )
+    try:
+        yield passes
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from agent_forge.errors import InputError, QuestionError
 from agent_forge.questions.corpora import Corpus
 from agent_forge.questions.normalise import question_id
 from agent_forge.questions.overlap import overlap_between
+from agent_forge.questions.pools import assign
 from agent_forge.questions.sources import Part, TaskQuestions
-from agent_forge.questions.split import Splits, assign, split_questions
+from agent_forge.questions.split import Splits, split_questions
 from agent_forge.records import AnswerKind, Question, SplitName, SplitReport, rows_text, text_sha256
 
 NAMES: tuple[SplitName, ...] = ("bake", "gate", "verify")

@@ -24,7 +24,7 @@ def upload(client, uri, directory):
     for path in directory.rglob("*"):
         if path.is_file():
             place = Location.parse(uri) / path.relative_to(directory).as_posix()
-            assert put_file(client, place, path, None)
+            assert put_file(client, place, path, None).written
 
 
 def test_a_model_comes_back_as_it_was(bucket, tmp_path):
@@ -35,7 +35,8 @@ def test_a_model_comes_back_as_it_was(bucket, tmp_path):
     found = fetch(uri)
     assert path_digest(found) == path_digest(model)
     assert champion_path(uri) == found and find(uri).uri(found) == uri
-    assert [path for path in cache_directory().iterdir() if path.suffix != ".lock"] == [found]
+    record = found.parent / f".{found.name}.fetched.json"
+    assert {path for path in cache_directory().iterdir() if path.suffix != ".lock"} == {found, record}
 
 
 def test_a_single_file_is_fetched_under_its_name(bucket, tmp_path):
@@ -52,6 +53,22 @@ def test_what_is_there_is_not_fetched_again(bucket, tmp_path, monkeypatch):
     found = fetch(uri)
     monkeypatch.setattr(s3_download, "_fetch_all", lambda *_: pytest.fail("fetched again"))
     assert fetch(uri) == found
+
+
+@pytest.mark.parametrize(("damage", "again"), [(None, 0), ("model.safetensors", 1), (".fetched.json", 1)])
+def test_after_a_crash_of_the_machine_what_was_fetched_is_checked_again(bucket, tmp_path, monkeypatch, damage, again):
+    client, uri = bucket
+    model = write_model(tmp_path / "model")
+    upload(client, uri, model)
+    whole = fetch(uri)
+    real, fetched = s3_download._fetch_all, []
+    monkeypatch.setattr(s3_download, "_fetch_all", lambda *given: (fetched.append(1), real(*given)))
+    monkeypatch.setattr("agent_forge.storage.fetched.current_boot", lambda: "another boot")
+    if damage:
+        damaged = whole / damage if damage == "model.safetensors" else whole.parent / f".{whole.name}{damage}"
+        damaged.write_bytes(bytes(damaged.stat().st_size))
+    for _ in range(2):
+        assert path_digest(fetch(uri)) == path_digest(model) and len(fetched) == again
 
 
 def test_a_changed_model_is_another_one(bucket, tmp_path):

@@ -1,0 +1,93 @@
+"""A whole evolution on one machine, and the bake of its champion.
+
+settings = load_settings({"base_models": "a,b", "output_path": "runs/evo", "eval_dataset": "gsm8k"})
+report = EvoMerge(settings).run()
+report.model_path        # ready for forge bake-quietstar
+"""
+
+from agent_forge.errors import OutputError
+from agent_forge.evolution.evolve import GENERATIONS, QUESTIONS, Evolved, Prepared, evolve, prepare, tidy
+from agent_forge.evolution.hand_over import hand_over, publish
+from agent_forge.evolution.page import markdown
+from agent_forge.evolution.scoring import PARTIAL, SCORES, Scorer
+from agent_forge.evolution_config import BEST_MODEL, EvolutionSettings
+from agent_forge.evolution_records import EvolutionReport
+from agent_forge.quietstar_baker import QuietSTaRBaker
+from agent_forge.records import RunResults
+from agent_forge.run_directory import RunDirectory
+from agent_forge.stages.context import Progress, Silent
+from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.publication import publication
+
+REPORT, PAGE = "evolution.json", "evolution.md"
+_OURS = (GENERATIONS, QUESTIONS, SCORES, PARTIAL, BEST_MODEL, REPORT)
+
+
+class EvoMerge:
+    """Evolves a champion out of base models.
+
+    Args:
+        settings: what to do.
+        resume: continue an evolution that was stopped; without it a used directory is refused.
+        progress: is told how far it has come.
+    """
+
+    def __init__(self, settings: EvolutionSettings, resume: bool = False, progress: Progress | None = None) -> None:
+        self._settings = settings
+        self._resume = resume
+        self._progress = progress or Silent()
+
+    def run(self) -> EvolutionReport:
+        """Evolve, hand the champion over, report.
+
+        Raises:
+            ForgeError: for bad input, or an evolution that cannot go on.
+        """
+        prepared = prepare(self._settings, self._progress)
+        root = self._settings.directory
+        if self._settings.bake.publish_to is not None and (place := publication(self._settings.bake.publish_to)):
+            place.check()
+        with RunDirectory(root).locked():
+            if not self._resume and any((root / name).exists() for name in _OURS):
+                raise OutputError(f"{root} holds an evolution already; add --resume, or choose another --out")
+            report = self._evolve(prepared)
+            tidy(root, self._settings.evolution.gens)
+        return report
+
+    def bake(self) -> RunResults:
+        """Bake the champion, continuing a bake that was stopped."""
+        return QuietSTaRBaker(self._settings.then_bake, resume=True, progress=self._progress).run()
+
+    def _evolve(self, prepared: Prepared) -> EvolutionReport:
+        root = self._settings.directory
+        self._progress.run(prepared.evolution_id)
+        scorer = Scorer(self._settings, prepared.models, prepared.asked, root, self._progress)
+        evolved = evolve(prepared, scorer, lambda: None)
+        model = hand_over(prepared, evolved, scorer)
+        published = publish(prepared, model, scorer)
+        report = EvolutionReport(
+            evolution_id=prepared.evolution_id,
+            champion_digest=path_digest(model),
+            winner=evolved.winner,
+            base_models=evolved.base_models,
+            elites=evolved.elites,
+            best_base_model=evolved.best_base_model.name,
+            gain=evolved.gain,
+            fitness_arm=self._settings.evolution.fitness_arm,
+            fitness_aggregate=self._settings.evolution.fitness_aggregate,
+            generations=tuple(generation.summary() for generation in evolved.generations),
+            questions=prepared.question_sets,
+            model_path=str(model),
+            manifest_path=published,
+            warnings=(*scorer.warnings, *_doubts(evolved)),
+        )
+        write_atomic(root / REPORT, report.model_dump_json(indent=2) + "\n")
+        write_atomic(root / PAGE, markdown(report))
+        return report
+
+
+def _doubts(evolved: Evolved) -> tuple[str, ...]:
+    """Return what a reader must know before going on with a champion."""
+    if evolved.gain is None or evolved.gain.verdict == "better":
+        return ()
+    return (f"the champion is not shown to beat {evolved.gain.against}: {evolved.gain.reason}",)

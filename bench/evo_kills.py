@@ -1,0 +1,84 @@
+"""Kill evolutions at random moments; every resumed one must end with the champion of the undisturbed one.
+
+    PYTHONPATH=tests/evolution python bench/evo_kills.py [--kills 10] [--seed 0] [--out DIR]
+
+Evolves three noisy copies of the bundled champion (the models and settings of the tests), once undisturbed. Then, for
+every kill: the same evolution in an empty directory, SIGKILL at a moment drawn uniformly from the undisturbed one's
+length, and `--resume`. Exits 1 when a champion's digest, recomputed from its files, or what evolution.json says beside
+its places differs.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from small_evolution import SmallEvolution, noisy_copies
+
+from agent_forge.storage.files import path_digest
+
+PLACES = ("model_path", "manifest_path")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="where to run; default: a temporary directory")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        base = given.out or Path(temporary)
+        base.mkdir(parents=True, exist_ok=True)
+        return measure(SmallEvolution(base, tuple(noisy_copies(base))), given.kills, random.Random(given.seed))
+
+
+def measure(small: SmallEvolution, kills: int, source: random.Random) -> int:
+    run, expected = small.root / "run", small.root / "undisturbed"
+    store = small.root / "store"
+    arguments = small.arguments(run, "--resume", "--quiet", "--publish-to", str(store))
+    command = [sys.executable, "-m", "agent_forge.cli", *arguments]
+    began = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    length = time.monotonic() - began
+    run.rename(expected)
+    champion = path_digest(expected / "best_model")
+    print(f"undisturbed: {length:.1f} s, {ended(expected)['winner']['name']}, champion {champion[:12]}")
+    same = 0
+    for number in range(kills):
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.rmtree(store, ignore_errors=True)
+        after = source.uniform(0, length)
+        before = kill(command, run, after)
+        code = subprocess.run(command, capture_output=True, check=False).returncode
+        good = code == 0 and path_digest(run / "best_model") == champion and ended(run) == ended(expected)
+        good = good and path_digest(store / "champions" / champion) == champion
+        same += good
+        told = "the same champion" if good else f"exit code {code}, another end"
+        print(f"kill {number + 1}: after {after:5.1f} s with {before} scores: {told}", flush=True)
+    print(f"{same} of {kills} resumed evolutions end with champion {champion[:12]}")
+    return 0 if same == kills else 1
+
+
+def kill(command: list[str], run: Path, after: float) -> int:
+    """Kill an evolution after some seconds; return how many scores it had."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    process.wait()
+    return len(list((run / "scores").rglob("*.json")))
+
+
+def ended(run: Path) -> dict[str, object]:
+    report = json.loads((run / "evolution.json").read_text())
+    return {name: value for name, value in report.items() if name not in PLACES}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
