@@ -304,7 +304,7 @@ def _accepts(kind: Hashable) -> frozenset[str]:
 
 def feed(model: Any, cache: SlotCache, plan: Pass, tokens: Sequence[int]) -> torch.Tensor:
     """Make one pass; return logits (n, V; float32) after the last token of every slot that was fed, in their order."""
-    accepts = _accepts(type(model))
+    accepts = _accepts(type(model))  # type: ignore[arg-type]
     cache.plan = plan
     last = torch.tensor(plan.last_fed, device=model.device)
     # Some architectures always return every token's logits.
