@@ -48,10 +48,10 @@ def span_attention(
     batch, heads, length, _ = query.shape
     spans = _SPANS.get() or (length,) * batch
     # As one long row, whose pieces autograd puts together again without a copy for each.
-    queries, keys, values = (torch.split(_one_row(states), spans) for states in (query, key, value))
+    queries, keys, values = (torch.split(_one_row(states), list(spans)) for states in (query, key, value))
     attended = []
     for query_NHD, key_NHD, value_NHD in zip(queries, keys, values, strict=True):
-        attended_1HND = functional.scaled_dot_product_attention(
+        one_BHND = functional.scaled_dot_product_attention(
             query_NHD.transpose(0, 1)[None],
             key_NHD.transpose(0, 1)[None],
             value_NHD.transpose(0, 1)[None],
@@ -60,7 +60,7 @@ def span_attention(
             scale=scaling,
             enable_gqa=heads != key.shape[1],
         )
-        attended.append(attended_1HND[0].transpose(0, 1))
+        attended.append(one_BHND[0].transpose(0, 1))
     return torch.cat(attended).view(batch, length, heads, value.shape[-1]), None
 
 

@@ -10,7 +10,7 @@ row's queries meet.
 """
 
 import inspect
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -298,13 +298,13 @@ def running(model: Any, cache: SlotCache) -> Iterator[None]:
 
 
 @lru_cache(maxsize=8)
-def _accepts(kind: Hashable) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.forward).parameters)  # type: ignore[attr-defined]
+def _accepts(kind: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(kind.forward).parameters)
 
 
 def feed(model: Any, cache: SlotCache, plan: Pass, tokens: Sequence[int]) -> torch.Tensor:
     """Make one pass; return logits (n, V; float32) after the last token of every slot that was fed, in their order."""
-    accepts = _accepts(type(model))
+    accepts = _accepts(type(model))  # type: ignore[arg-type]
     cache.plan = plan
     last = torch.tensor(plan.last_fed, device=model.device)
     # Some architectures always return every token's logits.

@@ -191,7 +191,7 @@ class S3Publication:
     ) -> None:
         if stored(self._client, place / MANIFEST) is not None:
             return
-        if [name for name in list_names(model) if name != MANIFEST] != [file.path for file in manifest.files]:
+        if set(list_names(model)) - {MANIFEST} != {file.path for file in manifest.files}:
             raise OutputError(f"{model} changed while it was being published; run again")
         moving = Moving(watcher, "publishing", sum(file.size for file in manifest.files))
         with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
