@@ -71,7 +71,7 @@ def evo(
         evolution = EvoMerge(settings, resume, Silent() if quiet else choose_progress())
         report = evolution.run()
         _show(report, json_lines)
-        results = evolution.bake() if then_bake else None
+        results = evolution.bake(report) if then_bake else None
     except KeyboardInterrupt as cause:
         raise Interrupted(f"interrupted; add --resume to continue in {settings.directory}") from cause
     if results is None:

@@ -8,6 +8,8 @@ from agent_forge.records import CodeRecord, FileRecord, Flips, ParentRecord, Rec
 
 EvolutionSplit = Literal["evolve", "select", "confirm"]
 GainVerdict = Literal["better", "not_better", "inconclusive"]
+# What an evolution's directory holds.
+EVOLUTION_RUN, EVOLUTION_REPORT, GENERATIONS = "evolution-run.json", "evolution.json", "generations"
 # Tells a champion's manifest from that of a bake.
 CHAMPION_KIND: Literal["evolved-champion"] = "evolved-champion"
 
@@ -148,6 +150,15 @@ class BaseModelRecord(Record):
     uri: str
     digest: str
     parent: ParentRecord | None = None
+
+
+class EvolutionRun(Record):
+    """Which evolution a directory holds, written when it begins."""
+
+    schema_version: Literal[1] = 1
+    evolution_id: str
+    base_models: tuple[BaseModelRecord, ...]
+    config: dict[str, object]
 
 
 class EvolutionReport(Record):

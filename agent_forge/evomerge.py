@@ -5,22 +5,27 @@ report = EvoMerge(settings).run()
 report.model_path        # ready for forge bake-quietstar
 """
 
+import shutil
+from pathlib import Path
+
 from agent_forge.errors import OutputError
-from agent_forge.evolution.evolve import GENERATIONS, QUESTIONS, Evolved, Prepared, evolve, prepare, tidy
+from agent_forge.evolution.evolve import QUESTIONS, Evolved, Prepared, evolve, prepare, tidy
 from agent_forge.evolution.hand_over import hand_over, publish
 from agent_forge.evolution.page import markdown
 from agent_forge.evolution.scoring import PARTIAL, SCORES, Scorer
 from agent_forge.evolution_config import BEST_MODEL, EvolutionSettings
-from agent_forge.evolution_records import EvolutionReport
+from agent_forge.evolution_records import EVOLUTION_REPORT, EVOLUTION_RUN, GENERATIONS, EvolutionReport, EvolutionRun
 from agent_forge.quietstar_baker import QuietSTaRBaker
 from agent_forge.records import RunResults
+from agent_forge.report.evolution_page import render_evolution
 from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.publication import publication
+from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
 
-REPORT, PAGE = "evolution.json", "evolution.md"
-_OURS = (GENERATIONS, QUESTIONS, SCORES, PARTIAL, BEST_MODEL, REPORT)
+TEXT, PAGE = "evolution.md", "evolution.html"
+_OURS = (GENERATIONS, QUESTIONS, SCORES, PARTIAL, BEST_MODEL, EVOLUTION_RUN, EVOLUTION_REPORT)
 
 
 class EvoMerge:
@@ -50,19 +55,40 @@ class EvoMerge:
         with RunDirectory(root).locked():
             if not self._resume and any((root / name).exists() for name in _OURS):
                 raise OutputError(f"{root} holds an evolution already; add --resume, or choose another --out")
-            report = self._evolve(prepared)
+            report = self._tracked(prepared)
             tidy(root, self._settings.evolution.gens)
         return report
 
-    def bake(self) -> RunResults:
-        """Bake the champion, continuing a bake that was stopped."""
-        return QuietSTaRBaker(self._settings.then_bake, resume=True, progress=self._progress).run()
+    def bake(self, report: EvolutionReport) -> RunResults:
+        """Bake the champion, continuing a bake that was stopped.
 
-    def _evolve(self, prepared: Prepared) -> EvolutionReport:
+        A published champion is taken from where it is published, so that the baked model's lineage leads there.
+        """
+        config = self._settings.then_bake
+        if report.manifest_path is not None:
+            config = config.model_copy(update={"model_path": report.manifest_path.rpartition("/")[0]})
+        return QuietSTaRBaker(config, resume=True, progress=self._progress).run()
+
+    def _tracked(self, prepared: Prepared) -> EvolutionReport:
+        """Evolve with the figures being sent beside it; however that goes, it changes nothing."""
+        root = self._settings.directory
+        begin(prepared, root)
+        tracker = Tracker(
+            self._settings.bake, root, lambda text: self._progress.note(f"warning: {text}"), evolution=True
+        )
+        try:
+            return self._evolve(prepared, tracker)
+        except KeyboardInterrupt:
+            tracker.close(INTERRUPTED_PATIENCE)
+            raise
+        finally:
+            tracker.close()
+
+    def _evolve(self, prepared: Prepared, tracker: Tracker) -> EvolutionReport:
         root = self._settings.directory
         self._progress.run(prepared.evolution_id)
         scorer = Scorer(self._settings, prepared.models, prepared.asked, root, self._progress)
-        evolved = evolve(prepared, scorer, lambda: None)
+        evolved = evolve(prepared, scorer, tracker.look)
         model = hand_over(prepared, evolved, scorer)
         published = publish(prepared, model, scorer)
         report = EvolutionReport(
@@ -81,9 +107,24 @@ class EvoMerge:
             manifest_path=published,
             warnings=(*scorer.warnings, *_doubts(evolved)),
         )
-        write_atomic(root / REPORT, report.model_dump_json(indent=2) + "\n")
-        write_atomic(root / PAGE, markdown(report))
+        write_atomic(root / EVOLUTION_REPORT, report.model_dump_json(indent=2) + "\n")
+        write_atomic(root / TEXT, markdown(report))
+        write_atomic(root / PAGE, render_evolution(report))
         return report
+
+
+def begin(prepared: Prepared, root: Path) -> None:
+    """Write down which evolution a directory holds, and take away the generations of another one."""
+    run = EvolutionRun(
+        evolution_id=prepared.evolution_id,
+        base_models=prepared.models.records,
+        config=prepared.settings.values(),
+    )
+    path, text = root / EVOLUTION_RUN, run.model_dump_json(indent=2) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        # They are written again at once from the scores that still hold.
+        shutil.rmtree(root / GENERATIONS, ignore_errors=True)
+        write_atomic(path, text)
 
 
 def _doubts(evolved: Evolved) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class TaskFiles(Record):
 
 
 class TrackingJob(Record):
-    """What the process is to send: a run directory that is still being written, or the files of one container."""
+    """What the process is to send: a directory that a run or an evolution is writing, or the files of one container."""
 
     kind: Literal["wandb", "mlflow"]
     project: str
@@ -64,6 +64,7 @@ class TrackingJob(Record):
     upload_model: bool
     directory: Path
     task: TaskFiles | None = None
+    evolution: bool = False
 
 
 class Tracker:
@@ -74,10 +75,16 @@ class Tracker:
         directory: the run directory.
         warn: is told, once, what went wrong.
         task: the files of a container, for one that has no run directory.
+        evolution: whether the directory is that of an evolution.
     """
 
     def __init__(
-        self, config: QuietSTaRConfig, directory: Path, warn: Callable[[str], None], task: TaskFiles | None = None
+        self,
+        config: QuietSTaRConfig,
+        directory: Path,
+        warn: Callable[[str], None],
+        task: TaskFiles | None = None,
+        evolution: bool = False,
     ) -> None:
         self._directory, self._warn, self._patience = directory, warn, config.tracking_timeout
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,6 +97,7 @@ class Tracker:
             upload_model=config.tracking_upload_model,
             directory=directory.resolve(),
             task=task,
+            evolution=evolution,
         )
         try:
             self._process = _start([sys.executable, "-m", WORKER, job.model_dump_json()])

@@ -17,6 +17,16 @@ from typing import TextIO, TypeVar
 import filelock
 
 from agent_forge.errors import ForgeError
+from agent_forge.evolution_config import BEST_MODEL
+from agent_forge.evolution_figures import champion_figures, generation_figures
+from agent_forge.evolution_records import (
+    EVOLUTION_REPORT,
+    EVOLUTION_RUN,
+    GENERATIONS,
+    EvolutionReport,
+    EvolutionRun,
+    GenerationRecord,
+)
 from agent_forge.records import ChampionRecord, Receipt, Record, RunRecord, RunResults, read_record, text_sha256
 from agent_forge.report.gathering import title_of
 from agent_forge.report.redact import masked, masked_text, secrets_of
@@ -24,7 +34,7 @@ from agent_forge.run_directory import PARAMETERS, RECEIPT, RESULTS, RUN
 from agent_forge.stage_figures import figures_of
 from agent_forge.stages.context import ARTIFACT_FILES
 from agent_forge.tracker import SentRun, TaskFiles, TrackingJob, read_parameters, read_state, write_state
-from agent_forge.tracking.protocol import Sink, StageFigures, TrackedRun, open_sink
+from agent_forge.tracking.protocol import EVOLUTION_JOB_TYPE, JOB_TYPE, Sink, StageFigures, TrackedRun, open_sink
 
 R = TypeVar("R", bound=Record)
 # The container of a last stage has artifacts of all stages; these tell which of them have run.
@@ -50,11 +60,34 @@ class FinishedStage:
 
 @dataclass(frozen=True)
 class Found:
-    """What there is to send."""
+    """What there is to send.
 
-    champion: ChampionRecord
+    Attributes:
+        known_by: bake or evolution id.
+        title: what the run is called.
+        config: to be recorded.
+        stages: those that have ended.
+        champion: `reference`, `uri` and `digest` of the model that came in, where it is one.
+        job_type: what the services call such a run.
+        ended: whether the run has come to its end.
+    """
+
+    known_by: str
+    title: str
     config: Mapping[str, object]
     stages: tuple[FinishedStage, ...]
+    champion: Mapping[str, str]
+    job_type: str = JOB_TYPE
+    ended: bool = False
+
+    @classmethod
+    def of(
+        cls, champion: ChampionRecord, config: Mapping[str, object], stages: tuple[FinishedStage, ...], ended: bool
+    ) -> "Found":
+        """Return what there is to send of a bake."""
+        came_in = {"reference": champion.reference, "uri": champion.uri, "digest": champion.digest}
+        bake_id = champion.bake_id
+        return cls(bake_id, title_of(champion), {**config, "bake_id": bake_id}, stages, came_in, ended=ended)
 
 
 class Sending:
@@ -72,7 +105,7 @@ class Sending:
 
     def look(self) -> None:
         """Send what is new."""
-        found = _in_task(self._job) if self._job.task else _in_run(self._job)
+        found = _find(self._job)
         if found is None:
             return
         if self._sent is None:
@@ -84,17 +117,10 @@ class Sending:
     def close(self) -> None:
         """Send the rest; a run that has no results yet did not end well."""
         if self._sink is not None:
-            self._sink.close(self._job.task is not None or self._has_results())
+            found = _find(self._job)
+            self._sink.close(found is not None and found.ended)
         if (state := read_state(self._job.directory)).warning:
             write_state(self._job.directory, state.model_copy(update={"warning": ""}))
-
-    def _has_results(self) -> bool:
-        """Whether the run has ended with results, and not with those of another bake that was made here before."""
-        found = _in_run(self._job)
-        path = self._job.directory / RESULTS
-        if found is None or not path.is_file():
-            return False
-        return read_record(RunResults, path).bake_id == found.champion.bake_id
 
     def _send(self, found: Found, stage: FinishedStage) -> None:
         assert self._sent is not None
@@ -109,29 +135,28 @@ class Sending:
             self._remember(found)
 
     def _run(self, found: Found) -> TrackedRun:
-        bake_id, champion = found.champion.bake_id, found.champion
         run = TrackedRun(
             run_id=self._known(found).run_id,
-            name=f"{title_of(champion)}-{bake_id[:8]}",
-            group=bake_id[:12],
+            name=f"{found.title}-{found.known_by[:8]}",
+            group=found.known_by[:12],
             project=self._job.project,
-            config={str(name): masked(value, name) for name, value in {**found.config, "bake_id": bake_id}.items()},
-            champion={"reference": champion.reference, "uri": champion.uri, "digest": champion.digest},
+            config={str(name): masked(value, name) for name, value in found.config.items()},
+            champion=dict(found.champion),
             directory=self._job.directory,
             patience=self._job.patience,
+            job_type=found.job_type,
         )
         return self._cleaned(run)
 
     def _known(self, found: Found) -> SentRun:
-        """Return what is known to have been sent of this bake; a container knows nothing, its service does."""
-        bake_id = found.champion.bake_id
+        """Return what is known to have been sent of this run; a container knows nothing, its service does."""
         if self._job.task is not None:
-            return SentRun(run_id=bake_id[:16])
-        new = SentRun(run_id=text_sha256(f"{bake_id} {self._job.directory}")[:16])
-        return read_state(self._job.directory).runs.get(f"{self._job.kind}/{bake_id}", new)
+            return SentRun(run_id=found.known_by[:16])
+        new = SentRun(run_id=text_sha256(f"{found.known_by} {self._job.directory}")[:16])
+        return read_state(self._job.directory).runs.get(f"{self._job.kind}/{found.known_by}", new)
 
     def _remember(self, found: Found) -> None:
-        state, name = read_state(self._job.directory), f"{self._job.kind}/{found.champion.bake_id}"
+        state, name = read_state(self._job.directory), f"{self._job.kind}/{found.known_by}"
         sent = SentRun(run_id=self._known(found).run_id, sent=self._sent or {})
         write_state(self._job.directory, state.model_copy(update={"runs": {**state.runs, name: sent}}))
 
@@ -148,6 +173,40 @@ def _without(value: object, secrets: tuple[str, ...]) -> object:
     return masked_text(value, secrets) if isinstance(value, str) else value
 
 
+def _find(job: TrackingJob) -> Found | None:
+    """Return what there is to send, None while there is nothing."""
+    if job.task is not None:
+        return _in_task(job)
+    return _in_evolution(job) if job.evolution else _in_run(job)
+
+
+def _in_evolution(job: TrackingJob) -> Found | None:
+    """Return what an evolution's directory holds so far."""
+    if not (job.directory / EVOLUTION_RUN).is_file():
+        return None
+    run = read_record(EvolutionRun, job.directory / EVOLUTION_RUN)
+    stages = [_generation(path) for path in sorted((job.directory / GENERATIONS).glob("*.json"))]
+    report = _evolution_report(job.directory, run.evolution_id)
+    if report is not None:
+        told = champion_figures(report, job.directory / BEST_MODEL)
+        stages.append(FinishedStage("champion", text_sha256(report.model_dump_json()), partial(_same, told)))
+    config = {**run.config, "base_models": [model.model_dump(mode="json") for model in run.base_models]}
+    title = "+".join(model.name.rpartition("/")[2] for model in run.base_models)
+    return Found(run.evolution_id, title, config, tuple(stages), {}, EVOLUTION_JOB_TYPE, report is not None)
+
+
+def _generation(path: Path) -> FinishedStage:
+    told = generation_figures(read_record(GenerationRecord, path))
+    return FinishedStage(told.place, text_sha256(told.model_dump_json()), partial(_same, told))
+
+
+def _evolution_report(directory: Path, evolution_id: str) -> EvolutionReport | None:
+    """Return the report of this very evolution."""
+    path = directory / EVOLUTION_REPORT
+    report = read_record(EvolutionReport, path) if path.is_file() else None
+    return report if report is not None and report.evolution_id == evolution_id else None
+
+
 def _in_run(job: TrackingJob) -> Found | None:
     """Return what a run directory holds so far."""
     if not (job.directory / RUN).is_file():
@@ -160,7 +219,13 @@ def _in_run(job: TrackingJob) -> Found | None:
         FinishedStage(place, read_record(Receipt, path / RECEIPT).key, partial(_read_place, job, done, place))
         for place, path in done.items()
     )
-    return Found(run.champion, run.config, stages)
+    return Found.of(run.champion, run.config, stages, _has_results(job, run.champion.bake_id))
+
+
+def _has_results(job: TrackingJob, bake_id: str) -> bool:
+    """Whether a run has ended with results, and not with those of another bake that was made here before."""
+    path = job.directory / RESULTS
+    return path.is_file() and read_record(RunResults, path).bake_id == bake_id
 
 
 def _read_place(job: TrackingJob, done: Mapping[str, Path], place: str) -> StageFigures:
@@ -192,7 +257,7 @@ def _in_task(job: TrackingJob) -> Found | None:
     champion = read_record(ChampionRecord, task.artifacts["champion"][0])
     figures = [_read_task(job, task, stage) for stage, name in TOLD_BY.items() if task.artifacts.get(name)]
     stages = [FinishedStage(told.place, text_sha256(told.model_dump_json()), partial(_same, told)) for told in figures]
-    return Found(champion, task.config, tuple(stages))
+    return Found.of(champion, task.config, tuple(stages), ended=True)
 
 
 def _read_task(job: TrackingJob, task: TaskFiles, stage: str) -> StageFigures:

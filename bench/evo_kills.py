@@ -3,9 +3,10 @@
     PYTHONPATH=tests/evolution python bench/evo_kills.py [--kills 10] [--seed 0] [--out DIR]
 
 Evolves three noisy copies of the bundled champion (the models and settings of the tests), once undisturbed. Then, for
-every kill: the same evolution in an empty directory, SIGKILL at a moment drawn uniformly from the undisturbed one's
-length, and `--resume`. Exits 1 when a champion's digest, recomputed from its files, or what evolution.json says beside
-its places differs.
+every kill: the same evolution in an empty directory, SIGKILL up to two seconds after a number of scores is there that
+is drawn uniformly (by the clock alone, most kills on a busy machine would meet it while it still imports), and
+`--resume`. Exits 1 when a champion's digest, recomputed from its files, or what evolution.json says beside its places
+differs.
 """
 
 import argparse
@@ -44,34 +45,40 @@ def measure(small: SmallEvolution, kills: int, source: random.Random) -> int:
     command = [sys.executable, "-m", "agent_forge.cli", *arguments]
     began = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
-    length = time.monotonic() - began
+    length, total = time.monotonic() - began, scores(run)
     run.rename(expected)
     champion = path_digest(expected / "best_model")
-    print(f"undisturbed: {length:.1f} s, {ended(expected)['winner']['name']}, champion {champion[:12]}")
+    winner = ended(expected)["winner"]["name"]
+    print(f"undisturbed: {length:.1f} s, {total} scores, {winner}, champion {champion[:12]}", flush=True)
     same = 0
     for number in range(kills):
         shutil.rmtree(run, ignore_errors=True)
         shutil.rmtree(store, ignore_errors=True)
-        after = source.uniform(0, length)
-        before = kill(command, run, after)
+        before = kill(command, run, source.randint(0, total), source.uniform(0, 2))
         code = subprocess.run(command, capture_output=True, check=False).returncode
         good = code == 0 and path_digest(run / "best_model") == champion and ended(run) == ended(expected)
         good = good and path_digest(store / "champions" / champion) == champion
         same += good
         told = "the same champion" if good else f"exit code {code}, another end"
-        print(f"kill {number + 1}: after {after:5.1f} s with {before} scores: {told}", flush=True)
+        print(f"kill {number + 1}: at {before} of {total} scores: {told}", flush=True)
     print(f"{same} of {kills} resumed evolutions end with champion {champion[:12]}")
     return 0 if same == kills else 1
 
 
-def kill(command: list[str], run: Path, after: float) -> int:
-    """Kill an evolution after some seconds; return how many scores it had."""
+def kill(command: list[str], run: Path, after: int, delay: float) -> int:
+    """Kill an evolution some seconds after it has a number of scores; return how many it has then."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and (scores(run) < after or not run.is_dir()):
+        time.sleep(0.01)
     try:
-        process.wait(timeout=after)
+        process.wait(timeout=delay)
     except subprocess.TimeoutExpired:
         process.kill()
     process.wait()
+    return scores(run)
+
+
+def scores(run: Path) -> int:
     return len(list((run / "scores").rglob("*.json")))
 
 

@@ -15,7 +15,7 @@ LAYERS = (
     ("models", "storage", "tracking"),
     ("report",),
     ("stages", "run_directory", "evolution"),
-    ("local_run", "progress", "run_report", "stage_figures", "tracker", "tracking_worker"),
+    ("local_run", "progress", "run_report", "stage_figures", "evolution_figures", "tracker", "tracking_worker"),
     (
         *("quietstar_baker", "evomerge", "cli", "commands", "audit_commands", "artifact_commands"),
         *("evolution_commands", "demo"),

@@ -8,13 +8,12 @@ import shutil
 from pathlib import Path
 
 from agent_forge.errors import ForgeError
-from agent_forge.evolution.base_models import BaseModel
 from agent_forge.evolution.evolve import Evolved, Prepared
 from agent_forge.evolution.merge import MERGE_FILE, MergeRecord
 from agent_forge.evolution.recipe import Recipe
 from agent_forge.evolution.scoring import Scorer
 from agent_forge.evolution_config import BEST_MODEL
-from agent_forge.evolution_records import BaseModelRecord, ChampionManifest
+from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import read_record
 from agent_forge.report.redact import masked
 from agent_forge.storage.artifact import check_evolved
@@ -69,8 +68,8 @@ def build_manifest(prepared: Prepared, evolved: Evolved, model: Path) -> Champio
         evolution_id=prepared.evolution_id,
         recipe=winner.recipe,
         recipe_sha256=winner.recipe_sha256,
-        base_models=tuple(map(_record, models.parents)),
-        base=_record(models.base) if models.base else None,
+        base_models=models.records,
+        base=models.base.record if models.base else None,
         generation=winner.generation,
         generations=prepared.settings.evolution.gens,
         config=prepared.settings.values(),
@@ -82,10 +81,6 @@ def build_manifest(prepared: Prepared, evolved: Evolved, model: Path) -> Champio
         files=model_files(model),
     )
     return sealed(ChampionManifest.model_validate(masked(manifest.model_dump(mode="json"))))
-
-
-def _record(model: BaseModel) -> BaseModelRecord:
-    return BaseModelRecord(name=model.name, uri=model.uri, digest=model.digest, parent=model.origin)
 
 
 def _is_there(place: Path, prepared: Prepared, evolved: Evolved) -> bool:

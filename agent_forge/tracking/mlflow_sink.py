@@ -1,7 +1,7 @@
 """MLflow: a tracking server, or an SQLite file in the run's directory when MLFLOW_TRACKING_URI names none.
 
 An experiment is a project; a run is found again by its tag `forge.run_id`. Histograms and tables are JSON artifacts.
-A published model is a version of the registered model `baked_quietstar_model`, which points to where it was published.
+A published model is a version of the registered model of its name, which points to where it was published.
 """
 
 import contextlib
@@ -18,8 +18,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from agent_forge.tracking.protocol import (
-    JOB_TYPE,
-    MODEL_NAME,
     PublishedModel,
     StageFigures,
     TrackedRun,
@@ -97,18 +95,18 @@ class MlflowSink:
             self._client.log_artifacts(self._id, str(model.upload), "model")
         with contextlib.suppress(MlflowException):
             # It may be there already; if it could not be made, the next call says why.
-            self._client.create_registered_model(MODEL_NAME)
+            self._client.create_registered_model(model.name)
         version = self._client.create_model_version(
-            MODEL_NAME, source=model.uri, run_id=self._id, tags=dict(model.metadata)
+            model.name, source=model.uri, run_id=self._id, tags=dict(model.metadata)
         )
         for alias in model.aliases:
             if alias != "latest":  # MLflow keeps that name for itself.
-                self._client.set_registered_model_alias(MODEL_NAME, alias, version.version)
+                self._client.set_registered_model_alias(model.name, alias, version.version)
 
 
 def _tags(run: TrackedRun) -> dict[str, str]:
     about = {f"champion.{name}": value for name, value in run.champion.items()}
-    return {_RUN_ID: run.run_id, "job_type": JOB_TYPE, "group": run.group, **about}
+    return {_RUN_ID: run.run_id, "job_type": run.job_type, "group": run.group, **about}
 
 
 def _parts(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

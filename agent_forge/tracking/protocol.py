@@ -19,6 +19,7 @@ from agent_forge.records import Record
 
 # How the figures of runs are told apart from those of other programs in the same project.
 JOB_TYPE = "quietstar"
+EVOLUTION_JOB_TYPE = "evomerge"
 MODEL_NAME = "baked_quietstar_model"
 
 Cell = str | int | float | bool | None
@@ -53,6 +54,7 @@ class Table(Record):
 class PublishedModel(Record):
     """A published model: where it is, what is known of it, its manifest, and its files when they are to be sent."""
 
+    name: str = MODEL_NAME
     uri: str
     metadata: dict[str, str]
     manifest: Path
@@ -65,7 +67,7 @@ class StageFigures(Record):
 
     Attributes:
         place: `<stage>` or `<stage>/<instance>`.
-        model: only ever given by push-artifact: nothing else has published anything.
+        model: only ever given by push-artifact, and at the end of an evolution: nothing else publishes anything.
     """
 
     place: str
@@ -84,7 +86,7 @@ class TrackedRun(Record):
         run_id: the same whenever the run is continued.
         group: what runs of the same bake have in common.
         config: without credentials.
-        champion: `reference`, `uri` and `digest` of the model that came in.
+        champion: `reference`, `uri` and `digest` of the model that came in; empty for an evolution, which has several.
         directory: where a service may keep files of its own.
         patience: seconds that a service may take for one answer.
     """
@@ -97,6 +99,7 @@ class TrackedRun(Record):
     champion: dict[str, str]
     directory: Path
     patience: float
+    job_type: str = JOB_TYPE
 
 
 class Sink(Protocol):

@@ -1,8 +1,8 @@
 """Weights & Biases, online with a key and offline without one.
 
-A run is `job_type="quietstar"`, grouped by bake id. Sent are figures and the tables of the report, nothing else: no
-console, no code, no packages, no git remote, no machine metadata. Offline files lie below the run's directory;
-`wandb sync` sends them later.
+A run is `job_type="quietstar"`, grouped by bake id, or `"evomerge"`, by evolution id. Sent are figures and the tables
+of the report, nothing else: no console, no code, no packages, no git remote, no machine metadata. Offline files lie
+below the run's directory; `wandb sync` sends them later.
 """
 
 import netrc
@@ -14,8 +14,6 @@ from urllib.parse import urlparse
 import wandb
 
 from agent_forge.tracking.protocol import (
-    JOB_TYPE,
-    MODEL_NAME,
     Histogram,
     PublishedModel,
     StageFigures,
@@ -40,7 +38,7 @@ class WandbSink:
             id=run.run_id,
             name=run.name,
             group=run.group,
-            job_type=JOB_TYPE,
+            job_type=run.job_type,
             config=dict(run.config) | {"champion": run.champion},
             dir=str(run.directory),
             mode=cast(Literal["online", "offline", "disabled", "shared"], chosen_mode(os.environ)),
@@ -103,7 +101,7 @@ class WandbSink:
         self._run.use_artifact(found)
 
     def _log_model(self, model: PublishedModel) -> None:
-        artifact = wandb.Artifact(MODEL_NAME, type="model", metadata={"uri": model.uri, **model.metadata})
+        artifact = wandb.Artifact(model.name, type="model", metadata={"uri": model.uri, **model.metadata})
         artifact.add_file(str(model.manifest), name="manifest.json")
         if model.upload is None:
             # The manifest has every file's sha256; reading the files again would add nothing.

@@ -10,15 +10,20 @@ from small_evolution import CHAMPION, FIELDS, SmallEvolution
 from agent_forge.artifact_commands import lineage, verify_artifact
 from agent_forge.config import build_config
 from agent_forge.errors import CheckFailed
-from agent_forge.evolution_config import load_settings
+from agent_forge.evolution.base_models import find_base_models
+from agent_forge.evolution.evolve import prepare
+from agent_forge.evolution.recipe import Recipe
+from agent_forge.evolution.scoring import Scorer
+from agent_forge.evolution_config import EvolutionConfig, load_settings
 from agent_forge.evolution_records import ChampionManifest, EvolutionReport, GenerationRecord
 from agent_forge.evomerge import EvoMerge
 from agent_forge.questions.overlap import overlap_between
 from agent_forge.records import Question, read_record, read_rows
+from agent_forge.report.evolution_page import render_evolution
 from agent_forge.stages.context import Silent, StageContext
 from agent_forge.stages.prepare_questions import prepare_questions
 from agent_forge.stages.resolve_champion import resolve_champion
-from agent_forge.storage.files import path_digest
+from agent_forge.storage.files import file_sha256, path_digest
 from agent_forge.storage.question_files import read_split, read_split_report
 
 
@@ -73,6 +78,8 @@ def test_the_champion_is_a_whole_model_with_its_manifest(finished, small):
     assert report.manifest_path == str(published / "manifest.json") and path_digest(published) == report.champion_digest
     # Places on this machine have no business in what is published, but for where base models are found.
     assert str(small.root) not in (published / "merge.json").read_text()
+    page = (out / "evolution.html").read_text()
+    assert page == render_evolution(report) and report.gain.against in page and "<svg" in page
     assert not {"candidate", "partial"} & {path.name for path in out.iterdir()}
 
 
@@ -172,6 +179,15 @@ def test_a_champion_can_be_verified_and_has_a_lineage(finished, tmp_path, capsys
         verify_artifact(str(model))
 
 
+def test_an_evolved_base_model_brings_along_what_chose_it(finished, small):
+    out, _, _ = finished
+    manifest = read_record(ChampionManifest, out / "best_model/manifest.json")
+    config = EvolutionConfig(base_models=(str(out / "best_model"), str(small.models[1])))
+    found = find_base_models(config, Silent())
+    assert found.selected_on == manifest.selected_on
+    assert found.parents[0].origin.manifest_sha256 == file_sha256(out / "best_model/manifest.json")
+
+
 REFUSED = {
     "unknown model": ({"base_models": "nonesuch,other"}, ["nonesuch", "model_references", "hf://"]),
     "known names": (
@@ -192,7 +208,10 @@ REFUSED = {
 
 @pytest.mark.parametrize(("changes", "words"), REFUSED.values(), ids=REFUSED)
 def test_bad_input_is_one_line(small, tmp_path, refusal, changes, words):
-    line = refusal(*small.arguments(tmp_path / "out", **changes))
+    rows = [{"prompt": f"{number} and {number}?", "reference": "1", "kind": "number"} for number in range(40)]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    few = {"eval_dataset": str(tmp_path / "few.jsonl"), "evolve_samples": 2, "select_samples": 2, "confirm_samples": 2}
+    line = refusal(*small.arguments(tmp_path / "out", **{**few, **changes}))
     assert [word for word in words if word not in line] == [], line
     assert not (tmp_path / "out").exists()
 
@@ -214,3 +233,14 @@ def test_an_interrupted_evolution_says_how_to_go_on(small, tmp_path, monkeypatch
     assert cli._run() == 130
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and f"--resume to continue in {tmp_path / 'out'}" in said.err
+
+
+def test_a_recipe_that_no_model_comes_of_is_worse_than_any_and_remembered(small, tmp_path):
+    settings = settings_of(small, tmp_path)
+    prepared = prepare(settings, Silent())
+    scorer = Scorer(settings, prepared.models, prepared.asked, tmp_path, Silent())
+    broken = Recipe(method="linear", parents=prepared.space.parents, normalize=False, weights=(3e38, 3e38, 3e38))
+    score = scorer.score(broken, "evolve")
+    assert score.score is None and "infinity" in score.failure
+    assert scorer.score(broken, "evolve") == score
+    assert not (tmp_path / "candidate").exists() and not list((tmp_path / "partial").iterdir())

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from report.sample_run import published
 
-from agent_forge.records import Manifest, ParentRecord
+from agent_forge.evolution_records import BaseModelRecord, ChampionManifest
+from agent_forge.records import Manifest, ParentRecord, SelectedQuestion
 from agent_forge.report.model_card import CARD, model_card
 from agent_forge.storage.files import list_files, path_digest
 from agent_forge.storage.manifest import MANIFEST, bake_id_of, manifest_text, sealed
@@ -26,6 +27,31 @@ def publish_small(directory: Path, champion: Path | None = None, **changes: obje
     manifest = sealed(manifest.model_copy(update={"files": list_files(directory)}))
     (directory / MANIFEST).write_text(manifest_text(manifest))
     return manifest
+
+
+def evolve_small(directory: Path) -> ChampionManifest:
+    """Make an evolved champion of a few bytes, as an evolution hands one over."""
+    directory.mkdir(parents=True)
+    (directory / "config.json").write_text("{}")
+    (directory / "model.safetensors").write_bytes(bytes(range(40)))
+    manifest = ChampionManifest(
+        evolution_id="e" * 64,
+        recipe={"method": "linear"},
+        recipe_sha256="r" * 64,
+        base_models=(BaseModelRecord(name="math", uri="hf://x/math", digest="d" * 64),),
+        base=None,
+        generation=3,
+        generations=5,
+        config={},
+        question_digests={},
+        selected_on=(SelectedQuestion(id="q", split="evolve", text="What is 1 + 1?"),),
+        selected={},
+        gain=None,
+        code=SAMPLE.code,
+        files=list_files(directory),
+    )
+    (directory / MANIFEST).write_text(manifest_text(sealed(manifest)))
+    return sealed(manifest)
 
 
 def descended(manifest: Manifest, champion: Path) -> Manifest:

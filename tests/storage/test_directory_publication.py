@@ -4,6 +4,7 @@ import time
 
 import pytest
 from report.sample_run import RUNS
+from storage.published import evolve_small
 
 from agent_forge.errors import CheckFailed, OutputError
 from agent_forge.records import Alias, Verdict, read_record
@@ -11,7 +12,7 @@ from agent_forge.storage import directory_publication
 from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.code import code_record
 from agent_forge.storage.directory_publication import DirectoryPublication
-from agent_forge.storage.files import list_files
+from agent_forge.storage.files import list_files, path_digest
 from agent_forge.storage.publication import publication
 
 
@@ -141,3 +142,19 @@ def test_one_byte_flipped_is_named(root, model, manifest):
         with pytest.raises(CheckFailed, match=file.path):
             verify_artifact(path.parent)
         path.write_bytes(whole)
+
+
+def test_a_champion_lies_under_the_digest_of_all_its_files_and_appears_whole(root, tmp_path, monkeypatch):
+    manifest = evolve_small(tmp_path / "evolved")
+    digest = path_digest(tmp_path / "evolved")
+    monkeypatch.setattr(
+        directory_publication, "_move_in", lambda prepared, final: (_ for _ in ()).throw(OSError(5, ""))
+    )
+    with pytest.raises(OSError):
+        root.publish_champion(tmp_path / "evolved", manifest, digest)
+    assert list((root.root / "champions").iterdir()) == []
+    monkeypatch.undo()
+    place = root.root / "champions" / digest
+    for _ in range(2):
+        assert root.publish_champion(tmp_path / "evolved", manifest, digest) == str(place / "manifest.json")
+    assert path_digest(place) == digest

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from storage.published import SAMPLE, publish_small, sha256
+from storage.published import SAMPLE, evolve_small, publish_small, sha256
 
 from agent_forge.errors import CheckFailed, InputError
 from agent_forge.records import ParentRecord
@@ -13,7 +13,7 @@ from agent_forge.storage.files import path_digest
 from agent_forge.storage.lineage import walk
 from agent_forge.storage.manifest import MANIFEST, manifest_text, sealed
 from agent_forge.storage.minisign import SIGNATURE, generate, sign
-from agent_forge.storage.origin import origin_of
+from agent_forge.storage.origin import origin_of, selected_on
 
 
 @pytest.fixture
@@ -139,3 +139,27 @@ def test_commands_say_it_in_lines(three, refusal, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["forge", "lineage", str(three[2])])
     assert cli._run() == 1
     assert "is missing" in capsys.readouterr().err
+
+
+def test_a_lineage_ends_at_an_evolved_champion_and_names_what_it_was_merged_from(tmp_path):
+    evolve_small(tmp_path / "evolved")
+    publish_small(tmp_path / "baked", tmp_path / "evolved")
+    (champion,) = walk(str(tmp_path / "baked"))[1:]
+    assert champion.evolution_id == "e" * 64 and champion.merged_from == (f"hf://x/math ({'d' * 12})",)
+    assert champion.uri == (tmp_path / "evolved").as_uri() and champion.bake_id is None
+    assert walk(str(tmp_path / "evolved"))[0].evolution_id == champion.evolution_id
+
+
+def test_what_chose_a_champion_is_passed_on_by_the_model_that_was_baked_from_it(tmp_path):
+    evolved = evolve_small(tmp_path / "evolved")
+    publish_small(tmp_path / "baked", tmp_path / "evolved", selected_on=evolved.selected_on)
+    publish_small(tmp_path / "other")
+    told = {
+        name: selected_on((tmp_path / name / MANIFEST).read_bytes(), name) for name in ("evolved", "baked", "other")
+    }
+    assert told == {"evolved": evolved.selected_on, "baked": evolved.selected_on, "other": ()}
+    assert selected_on(b'{"name": "of another program"}', "m") == selected_on(None, "m") == ()
+    # A champion that was changed after its manifest is still one that those questions chose.
+    (tmp_path / "evolved/config.json").write_text('{"changed": true}')
+    origin = origin_of(str(tmp_path / "evolved"), tmp_path / "evolved", path_digest(tmp_path / "evolved"))
+    assert origin.parent.intact is False and origin.parent.bake_id is None

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from report.sample_run import RUNS
+from storage.published import evolve_small
 
 from agent_forge.errors import CheckFailed, InputError, LeaseLost, StoreError
 from agent_forge.storage import s3_publication
 from agent_forge.storage.artifact import check_artifact, verify_artifact
 from agent_forge.storage.beside import put_beside
-from agent_forge.storage.files import list_files
+from agent_forge.storage.files import list_files, path_digest
 from agent_forge.storage.lease import Lease
 from agent_forge.storage.lineage import walk
 from agent_forge.storage.manifest import sealed
@@ -217,3 +218,19 @@ def test_a_rejected_model_is_kept_under_another_name(bucket, model, sample):
 def test_a_bucket_that_is_not_there_is_named_before_anything_is_published(bucket):
     with pytest.raises(InputError, match="there is no such bucket"):
         S3Publication("s3://no-such-bucket/models").published("0" * 64)
+
+
+def test_a_champion_is_written_once_with_its_manifest_last(bucket, tmp_path, monkeypatch):
+    client, root = bucket
+    manifest = evolve_small(tmp_path / "evolved")
+    digest = path_digest(tmp_path / "evolved")
+    written = []
+    monkeypatch.setattr(
+        s3_publication, "put_text", lambda *given: written.append(keys(client, root)) or put_text(*given)
+    )
+    for _ in range(2):
+        place = S3Publication(root).publish_champion(tmp_path / "evolved", manifest, digest)
+        assert place == f"{root}/champions/{digest}/manifest.json"
+    # One manifest was written, when all other files were there.
+    assert written == [{f"champions/{digest}/{file.path}" for file in manifest.files}]
+    assert path_digest(fetch(place.rpartition("/")[0])) == digest
