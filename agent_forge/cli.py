@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_forge import __version__, artifact_commands, audit_commands, commands, evolution_commands
+from agent_forge import __version__, artifact_commands, audit_commands, commands, evolution_commands, serving_commands
 from agent_forge.errors import ForgeError, Interrupted, OutputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinking into a model, if it helps.")
@@ -96,7 +96,7 @@ def bake_quietstar(
 
 @app.command()
 def stage(
-    name: Annotated[str, typer.Argument(help="A node of the pipeline, e.g. evaluate-round.")],
+    name: Annotated[str, typer.Argument(help="A node of a pipeline, e.g. evaluate-round.")],
     executor_input: Annotated[str, typer.Option(help="The pipeline's executor input, JSON.")],
     outcome_file: Annotated[Path | None, typer.Option(help="Write here what the stage spent and said, JSON.")] = None,
     end_with_stdin: Annotated[bool, typer.Option("--end-with-stdin", help="End when standard input closes.")] = False,
@@ -109,6 +109,9 @@ def stage(
     progress = choose_progress(bar=False)
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
+    if name == "evolve":
+        _evolve_task(executor_input, progress)
+        return
     try:
         task = describe_task(name, executor_input)
         if not end_with_stdin:
@@ -124,6 +127,17 @@ def stage(
 
         progress.stage(task.place, f"ended after {outcome.cost.seconds:.1f} s", outcome.cost)
         track_task(task, outcome.parameters.get("model_path", ""), lambda text: progress.note(f"warning: {text}"))
+
+
+def _evolve_task(executor_input: str, progress: Any) -> None:
+    """Run the task of the pipeline that evolves champions."""
+    from agent_forge.evolution_task import run_evolve
+
+    try:
+        run_evolve(executor_input, progress)
+    except ForgeError as error:
+        _leave_last_words(str(error))
+        raise
 
 
 @app.command()
@@ -182,6 +196,7 @@ def config(
 commands.register(app)
 audit_commands.register(app)
 artifact_commands.register(app)
+serving_commands.register(app)
 evolution_commands.register(app)
 
 
