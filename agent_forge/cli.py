@@ -149,15 +149,20 @@ def gate(
     min_improvement: Annotated[float, typer.Option(min=0, max=0.999)] = 0.02,
     non_inferiority_margin: Annotated[float, typer.Option(min=1e-6, max=0.999)] = 0.05,
     power: Annotated[float, typer.Option(min=0.01, max=0.999)] = 0.8,
+    looks: Annotated[
+        str, typer.Option(help="Questions of each task at every planned look, as 100,200,300; the rows are of one.")
+    ] = "",
 ) -> None:
     """Judge anyone's graded results."""
     from agent_forge.errors import ResultsError
     from agent_forge.gate import judge
+    from agent_forge.looks import parse_planned
     from agent_forge.records import ResultRow, read_rows
     from agent_forge.storage.files import write_atomic
 
+    planned = parse_planned(looks)
     rows = [row for path in results for row in read_rows(ResultRow, path, ResultsError)]
-    report = judge(rows, alpha, min_improvement, non_inferiority_margin, power)
+    report = judge(rows, alpha, min_improvement, non_inferiority_margin, power, planned)
     write_atomic(out / "gate.json", report.model_dump_json(indent=2) + "\n")
     typer.echo(f"{report.verdict}: {report.reason}")
     if exit_code:

@@ -14,10 +14,11 @@ from agent_forge.evolution_config import EvolutionConfig
 from agent_forge.evolution_records import BaseModelRecord
 from agent_forge.models.checks import inspect_checkpoint
 from agent_forge.models.load import outline
-from agent_forge.records import ParentRecord
+from agent_forge.records import ParentRecord, SelectedQuestion
 from agent_forge.stages.context import Progress
 from agent_forge.storage.files import path_digest
-from agent_forge.storage.origin import origin_of
+from agent_forge.storage.manifest import MANIFEST
+from agent_forge.storage.origin import origin_of, selected_on
 from agent_forge.storage.references import find
 from agent_forge.storage.references.local import is_local
 
@@ -32,6 +33,7 @@ class BaseModel:
         path: its local copy.
         digest: sha256 of its files.
         origin: the manifest it came with, if it did.
+        selected_on: questions that it was itself chosen by.
     """
 
     name: str
@@ -39,6 +41,7 @@ class BaseModel:
     path: Path
     digest: str
     origin: ParentRecord | None
+    selected_on: tuple[SelectedQuestion, ...] = ()
 
     @property
     def parent(self) -> Parent:
@@ -71,6 +74,13 @@ class BaseModels:
     def records(self) -> tuple[BaseModelRecord, ...]:
         """What is stated of the parents."""
         return tuple(parent.record for parent in self.parents)
+
+    @property
+    def selected_on(self) -> tuple[SelectedQuestion, ...]:
+        """The questions that any of them was chosen by, each once."""
+        everyone = (*self.parents, *([self.base] if self.base else []))
+        found = {question.id: question for model in everyone for question in model.selected_on}
+        return tuple(found.values())
 
     def local(self, recipe: Recipe) -> Recipe:
         """Return a recipe with the models' directories in place of their names.
@@ -144,7 +154,9 @@ def _find(name: str, field: str, references: Mapping[str, str], progress: Progre
     digest = path_digest(path)
     origin = origin_of(reference, path, digest)
     shown = name if name in references else _bare(reference)
-    return BaseModel(shown, origin.uri, path, digest, origin.parent)
+    manifest = path / MANIFEST
+    chosen_by = selected_on(manifest.read_bytes(), str(manifest)) if origin.parent else ()
+    return BaseModel(shown, origin.uri, path, digest, origin.parent, chosen_by)
 
 
 def _bare(reference: str) -> str:

@@ -32,7 +32,7 @@ from agent_forge.models.device import resolve_device
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.questions.evolution_split import SPLITS, EvolutionQuestions, split_for_evolution
 from agent_forge.questions.sources import load_task
-from agent_forge.records import rows_text, text_sha256
+from agent_forge.records import SelectedQuestion, rows_text, text_sha256
 from agent_forge.stages.context import Progress
 from agent_forge.stages.prepare_questions import wanted_exemplars
 from agent_forge.stages.rows import require_room
@@ -94,8 +94,11 @@ def prepare(settings: EvolutionSettings, progress: Progress) -> Prepared:
     """
     config = settings.bake
     resolve_device(config.device)
+    # Before any model is fetched: what is wrong with the questions shows at once.
     asked = draw_questions(settings)
     models = find_base_models(settings.evolution, progress)
+    if models.selected_on:
+        asked = draw_questions(settings, models.selected_on)
     _check_places(settings, models)
     base = models.base.parent if models.base else None
     parents = tuple(model.parent for model in models.parents)
@@ -103,8 +106,13 @@ def prepare(settings: EvolutionSettings, progress: Progress) -> Prepared:
     return Prepared(settings, models, asked, space)
 
 
-def draw_questions(settings: EvolutionSettings) -> EvolutionQuestions:
-    """Load the configured tasks and draw an evolution's questions from them."""
+def draw_questions(settings: EvolutionSettings, selected_on: Sequence[SelectedQuestion] = ()) -> EvolutionQuestions:
+    """Load the configured tasks and draw an evolution's questions from them.
+
+    Args:
+        settings: of the evolution.
+        selected_on: questions that its base models were chosen by, which are not asked again.
+    """
     own, config = settings.evolution, settings.bake
     corpora = open_corpora(config.also_exclude)
     targets = [load_task(name, config.dataset_path, config.allow_code_execution) for name in config.eval_dataset]
@@ -115,7 +123,7 @@ def draw_questions(settings: EvolutionSettings) -> EvolutionQuestions:
         "confirm": own.confirm_samples,
     }
     few_shot = wanted_exemplars(config, targets[0].task)
-    return split_for_evolution(targets, guards, samples, corpora, config.allow_code_execution, few_shot)
+    return split_for_evolution(targets, guards, samples, corpora, config.allow_code_execution, few_shot, selected_on)
 
 
 def evolve(prepared: Prepared, scorer: Scorer, ended: Callable[[], None]) -> Evolved:

@@ -18,7 +18,7 @@ from agent_forge.evolution_records import EvolutionSplit
 from agent_forge.questions.corpora import Corpus
 from agent_forge.questions.exemplars import NO_EXEMPLARS, FewShot
 from agent_forge.questions.overlap import find_shared
-from agent_forge.questions.pools import check_tasks, drop_excluded, drop_leaks, fill_pools
+from agent_forge.questions.pools import check_tasks, drop_excluded, drop_leaks, drop_selected, fill_pools
 from agent_forge.questions.sources import TaskQuestions
 from agent_forge.questions.split import bakeable, set_aside
 from agent_forge.questions.wording import own_texts
@@ -43,6 +43,7 @@ def split_for_evolution(
     corpora: Sequence[Corpus] = (),
     allow_code_execution: bool = False,
     few_shot: FewShot = NO_EXEMPLARS,
+    selected_on: Sequence[SelectedQuestion] = (),
 ) -> EvolutionQuestions:
     """Draw the three sets of every target task, by the hashes of ids.
 
@@ -53,6 +54,7 @@ def split_for_evolution(
         corpora: what no question may stand in.
         allow_code_execution: whether answers may be run to judge them.
         few_shot: what exemplars are wanted.
+        selected_on: questions that base models were chosen by; they are not asked again, but passed on.
 
     Raises:
         InputError: as for a bake's split, or when a task has fewer questions than a set needs.
@@ -66,6 +68,7 @@ def split_for_evolution(
     pools, _ = fill_pools(targets, guards)
     own = own_texts([*targets, *guards])
     drop_excluded(pools, corpora)
+    drop_selected(pools, selected_on, own)
     drop_leaks(pools, own)
     exemplars, _ = set_aside(few_shot, targets, guards, pools)
     judged = _ordered([*pools["gate"], *pools["verify"]])
@@ -73,7 +76,7 @@ def split_for_evolution(
     evolve, _ = _take(_without_leaks(rest, select, own), targets, "evolve", samples)
     confirm, _ = _take(judged, targets, "confirm", samples)
     chosen: dict[EvolutionSplit, tuple[Question, ...]] = {"evolve": evolve, "select": select, "confirm": confirm}
-    return EvolutionQuestions(chosen, tuple(_selected(chosen, own)), exemplars)
+    return EvolutionQuestions(chosen, (*_selected(chosen, own), *selected_on), exemplars)
 
 
 def _ordered(questions: Iterable[Question]) -> list[Question]:

@@ -10,10 +10,11 @@ from small_evolution import CHAMPION, FIELDS, SmallEvolution
 from agent_forge.artifact_commands import lineage, verify_artifact
 from agent_forge.config import build_config
 from agent_forge.errors import CheckFailed
+from agent_forge.evolution.base_models import find_base_models
 from agent_forge.evolution.evolve import prepare
 from agent_forge.evolution.recipe import Recipe
 from agent_forge.evolution.scoring import CANDIDATE, Scorer
-from agent_forge.evolution_config import load_settings
+from agent_forge.evolution_config import EvolutionConfig, load_settings
 from agent_forge.evolution_records import GENERATIONS, ChampionManifest, EvolutionReport, GenerationRecord
 from agent_forge.evomerge import EvoMerge
 from agent_forge.questions.overlap import overlap_between
@@ -22,7 +23,7 @@ from agent_forge.report.evolution_page import render_evolution
 from agent_forge.stages.context import Silent, StageContext
 from agent_forge.stages.prepare_questions import prepare_questions
 from agent_forge.stages.resolve_champion import resolve_champion
-from agent_forge.storage.files import path_digest
+from agent_forge.storage.files import file_sha256, path_digest
 from agent_forge.storage.question_files import read_split, read_split_report
 
 
@@ -176,6 +177,15 @@ def test_a_champion_can_be_verified_and_has_a_lineage(finished, tmp_path, capsys
     (model / "config.json").write_text("{}")
     with pytest.raises(CheckFailed, match=r"config\.json"):
         verify_artifact(str(model))
+
+
+def test_an_evolved_base_model_brings_along_what_chose_it(finished, small):
+    out, _, _ = finished
+    manifest = read_record(ChampionManifest, out / "best_model/manifest.json")
+    config = EvolutionConfig(base_models=(str(out / "best_model"), str(small.models[1])))
+    found = find_base_models(config, Silent())
+    assert found.selected_on == manifest.selected_on
+    assert found.parents[0].origin.manifest_sha256 == file_sha256(out / "best_model/manifest.json")
 
 
 REFUSED = {

@@ -50,6 +50,14 @@ def test_no_set_leaks_into_another_nor_into_any_split_of_the_bake(count: int, sh
     assert len(drawn.selected_on) == 24 and baked.report.selected_on == drawn.selected_on
 
 
+def test_what_chose_a_base_model_is_not_asked_again_but_passed_on() -> None:
+    task = TaskQuestions("mine", {"any": questions(300)}, "mine.jsonl")
+    first = draw(task)
+    second = split_for_evolution([task], [], dict.fromkeys(SPLITS, 8), selected_on=first.selected_on)
+    assert set(first.selected_on) < set(second.selected_on) and len(second.selected_on) == 48
+    assert {q.id for q in first.selected_on}.isdisjoint(q.id for found in second.questions.values() for q in found)
+
+
 def test_without_their_names_the_bake_would_ask_them_again() -> None:
     task = TaskQuestions("mine", {"any": questions(300)}, "mine.jsonl")
     used = {question.id for question in draw(task).selected_on}
