@@ -28,14 +28,9 @@ def verify_artifact(
     from agent_forge.errors import InputError
     from agent_forge.storage.artifact import check_artifact, check_evolved, holds_evolved
     from agent_forge.storage.minisign import read_public_key
-    from agent_forge.storage.references import find
-    from agent_forge.storage.references.hub import HubReference
 
     key = read_public_key(public_key) if public_key else None
-    reference = find(model)
-    path = reference.path()
-    # The hub's cache keeps files as links into a directory beside its snapshots.
-    blobs = path.parent.parent / "blobs" if isinstance(reference, HubReference) else None
+    path, blobs = fetched(model)
     if holds_evolved(path):
         if key is not None:
             raise InputError(f"{model} is an evolved champion, which is not signed; leave --public-key out")
@@ -50,6 +45,17 @@ def verify_artifact(
         typer.echo("signed; whose signature it is was not checked: give --public-key")
     if not found.sealed:
         typer.echo("the manifest is of a version that did not state its own digest: a change in it would not show")
+
+
+def fetched(model: str) -> tuple[Path, Path | None]:
+    """Return the local copy of a model, and the directory that links in it may lead into, None for nowhere."""
+    from agent_forge.storage.references import find
+    from agent_forge.storage.references.hub import HubReference
+
+    reference = find(model)
+    path = reference.path()
+    # The hub's cache keeps files as links into a directory beside its snapshots.
+    return path, path.parent.parent / "blobs" if isinstance(reference, HubReference) else None
 
 
 def lineage(

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from agent_forge.artifact_commands import fetched
+from agent_forge.errors import InputError
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
@@ -30,16 +33,16 @@ def promote(
     import yaml
 
     from agent_forge.serving import Place, inference_service, storage_uri
-    from agent_forge.storage.artifact import check_artifact
+    from agent_forge.storage.artifact import check_artifact, holds_evolved
     from agent_forge.storage.files import write_atomic
     from agent_forge.storage.manifest import MANIFEST
     from agent_forge.storage.minisign import read_public_key
-    from agent_forge.storage.references import find
 
-    fetched = storage_uri(uri or model)
-    path = find(model).path()
-    found = check_artifact(path, read_public_key(public_key) if public_key else None)
-    place = Place(name, fetched, gpus, cpu, memory, service_account)
+    place = Place(name, storage_uri(uri or model), gpus, cpu, memory, service_account)
+    path, blobs = fetched(model)
+    if holds_evolved(path):
+        raise InputError(f"{model} is an evolved champion that has not been baked; promote what its bake has published")
+    found = check_artifact(path, read_public_key(public_key) if public_key else None, blobs)
     service = inference_service(found.manifest, (path / MANIFEST).read_bytes(), place)
     text = yaml.safe_dump(service, sort_keys=False)
     if out is None:

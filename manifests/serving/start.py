@@ -36,6 +36,12 @@ def checked(model, digest):
         path = model / file["path"]
         if not path.is_file() or sha256(path) != file["sha256"]:
             raise ValueError(f"{file['path']} is missing or not as it was published")
+    known = {"manifest.json", "manifest.json.minisig", *(file["path"] for file in manifest["files"])}
+    for path in sorted(model.rglob("*")):
+        name = path.relative_to(model).as_posix()
+        # Whoever fetched the model may keep notes in hidden places; nothing is loaded from there.
+        if not path.is_dir() and not name.startswith(".") and name not in known:
+            raise ValueError(f"{name} is not in the manifest")
     return manifest
 
 

@@ -15,7 +15,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from manifests.test_manifests import built, problems
-from storage.published import SAMPLE, publish_small
+from storage.published import SAMPLE, evolve_small, publish_small
 
 from agent_forge import cli
 from agent_forge.errors import CheckFailed, InputError
@@ -92,6 +92,9 @@ def test_what_is_not_published_is_not_promoted(model, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     with pytest.raises(InputError, match="it is not a published model"):
         promoted(tmp_path / "other")
+    evolve_small(tmp_path / "evolved")
+    with pytest.raises(InputError, match="has not been baked"):
+        promoted(tmp_path / "evolved")
     content = (model / "model.safetensors").read_bytes()
     (model / "model.safetensors").write_bytes(content[:-1] + b"!")
     with pytest.raises(CheckFailed, match=r"model\.safetensors"):
@@ -136,6 +139,17 @@ def test_a_pod_serves_what_was_promoted_and_nothing_else(model, tmp_path):
     changed = served(model, tmp_path, digest)
     assert changed.returncode == 1 and "not served: config.json is missing or not as it was published" in changed.stderr
     assert "not the promoted one" in served(model, tmp_path, "0" * 64).stderr
+
+
+def test_a_file_more_than_was_published_is_not_served(model, tmp_path, monkeypatch):
+    start = loaded("start", monkeypatch)
+    digest = hashlib.sha256((model / "manifest.json").read_bytes()).hexdigest()
+    (model / ".cache").mkdir()
+    (model / ".cache" / "download.json").write_text("{}")
+    assert start.checked(model, digest)["bake_id"] == SAMPLE.bake_id
+    (model / "extra.safetensors").write_text("")
+    with pytest.raises(ValueError, match=r"extra\.safetensors is not in the manifest"):
+        start.checked(model, digest)
 
 
 def test_a_question_is_put_as_it_was_in_the_bake(monkeypatch):
