@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install sandbox format lint typecheck test check compile run run-baseline-wins image test-image manifests bench docs clean
+.PHONY: help install sandbox format lint typecheck test check compile run run-baseline-wins run-evo image test-image manifests bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "%-20s%s\n", $$1, $$2}'
@@ -48,6 +48,12 @@ run: install  ## bake the bundled champion end to end
 run-baseline-wins: install  ## the same champion with a thought prompt that does not help: no_bake
 	$(BIN)/forge bake-quietstar --model agent_forge/demo/champion --config agent_forge/demo/baseline_wins.yaml --out runs/baseline-wins --resume
 
+EVO := runs/evo-demo
+run-evo: install  ## merge three specialists into a champion, bake it, publish it, and report the whole story
+	$(BIN)/python -m agent_forge.demo.specialists --out $(EVO)/specialists
+	$(BIN)/forge evo --base-models $(EVO)/specialists/letters,$(EVO)/specialists/signs,$(EVO)/specialists/postfix --base bundled://champion --eval-dataset $(EVO)/specialists/notations.jsonl --config agent_forge/demo/evolve.yaml --out $(EVO)/evolution --publish-to $(EVO)/published --then-bake --resume
+	$(BIN)/forge story $(EVO)/evolution
+
 image:  ## build the CPU image; needs podman, or ENGINE=docker
 	docker/build.sh cpu
 
@@ -60,6 +66,7 @@ manifests: install  ## build what is applied to a cluster, every overlay
 	mkdir -p build/manifests
 	for overlay in cpu gpu spot; do scripts/kustomize.sh manifests/overlays/$$overlay > build/manifests/$$overlay.yaml || exit 1; done
 	scripts/kustomize.sh manifests/triggers > build/manifests/triggers.yaml
+	scripts/kustomize.sh manifests/serving > build/manifests/serving.yaml
 
 bench: install  ## kill runs at random moments, calibrate the gate
 	$(BIN)/python bench/kill_resume.py

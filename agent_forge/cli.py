@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent_forge import __version__, artifact_commands, audit_commands, commands, evolution_commands
+from agent_forge import __version__, artifact_commands, audit_commands, commands, evolution_commands, serving_commands
 from agent_forge.errors import ForgeError, Interrupted, OutputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinking into a model, if it helps.")
@@ -96,7 +96,7 @@ def bake_quietstar(
 
 @app.command()
 def stage(
-    name: Annotated[str, typer.Argument(help="A node of the pipeline, e.g. evaluate-round.")],
+    name: Annotated[str, typer.Argument(help="A node of a pipeline, e.g. evaluate-round.")],
     executor_input: Annotated[str, typer.Option(help="The pipeline's executor input, JSON.")],
     outcome_file: Annotated[Path | None, typer.Option(help="Write here what the stage spent and said, JSON.")] = None,
     end_with_stdin: Annotated[bool, typer.Option("--end-with-stdin", help="End when standard input closes.")] = False,
@@ -109,6 +109,9 @@ def stage(
     progress = choose_progress(bar=False)
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
+    if name == "evolve":
+        _evolve_task(executor_input, progress)
+        return
     try:
         task = describe_task(name, executor_input)
         if not end_with_stdin:
@@ -126,6 +129,17 @@ def stage(
         track_task(task, outcome.parameters.get("model_path", ""), lambda text: progress.note(f"warning: {text}"))
 
 
+def _evolve_task(executor_input: str, progress: Any) -> None:
+    """Run the task of the pipeline that evolves champions."""
+    from agent_forge.evolution_task import run_evolve
+
+    try:
+        run_evolve(executor_input, progress)
+    except ForgeError as error:
+        _leave_last_words(str(error))
+        raise
+
+
 @app.command()
 def gate(
     results: Annotated[list[Path], typer.Argument(help="JSON lines of result rows.")],
@@ -135,15 +149,20 @@ def gate(
     min_improvement: Annotated[float, typer.Option(min=0, max=0.999)] = 0.02,
     non_inferiority_margin: Annotated[float, typer.Option(min=1e-6, max=0.999)] = 0.05,
     power: Annotated[float, typer.Option(min=0.01, max=0.999)] = 0.8,
+    looks: Annotated[
+        str, typer.Option(help="Questions of each task at every planned look, as 100,200,300; the rows are of one.")
+    ] = "",
 ) -> None:
     """Judge anyone's graded results."""
     from agent_forge.errors import ResultsError
     from agent_forge.gate import judge
+    from agent_forge.looks import parse_planned
     from agent_forge.records import ResultRow, read_rows
     from agent_forge.storage.files import write_atomic
 
+    planned = parse_planned(looks)
     rows = [row for path in results for row in read_rows(ResultRow, path, ResultsError)]
-    report = judge(rows, alpha, min_improvement, non_inferiority_margin, power)
+    report = judge(rows, alpha, min_improvement, non_inferiority_margin, power, planned)
     write_atomic(out / "gate.json", report.model_dump_json(indent=2) + "\n")
     typer.echo(f"{report.verdict}: {report.reason}")
     if exit_code:
@@ -177,6 +196,7 @@ def config(
 commands.register(app)
 audit_commands.register(app)
 artifact_commands.register(app)
+serving_commands.register(app)
 evolution_commands.register(app)
 
 

@@ -1,4 +1,4 @@
-"""The command that evolves champions: evo."""
+"""Commands about evolved champions: evo, story."""
 
 import os
 from pathlib import Path
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
     app.command()(evo)
+    app.command()(story)
+
+
+def story(
+    directory: Annotated[Path, typer.Argument(help="Directory of an evolution whose champion was baked in it.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Write one report of an evolution and its bake; the best base model answers the last questions for the total."""
+    from agent_forge.progress import choose_progress
+    from agent_forge.stages.context import Silent
+    from agent_forge.story import write_story
+
+    typer.echo(f"story    {write_story(directory, Silent() if quiet else choose_progress())}")
 
 
 def evo(

@@ -40,7 +40,7 @@ FROM_A_BASE = frozenset({"task_arithmetic", "ties", "dare_linear", "dare_ties"})
 # The champion and its bake have their places below the evolution's own directory.
 BEST_MODEL, BAKE = "best_model", "bake"
 # Digests stand for models.
-_WITHOUT_EFFECT = {"base_models", "base", "model_references"}
+_WITHOUT_EFFECT = {"base_models", "base", "model_references", "processes"}
 # What an evolution reads of the bake's fields: those of some stages and of the judgement, but for some.
 _READ_STAGES = frozenset({"prepare-questions", "load-and-extend", "evaluate-round"})
 _JUDGEMENT = frozenset({"alpha", "min_improvement", "non_inferiority_margin", "power"})
@@ -85,6 +85,13 @@ class EvolutionConfig(BaseModel):
     )
     fitness_aggregate: Literal["mean", "worst"] = Field(
         "mean", description="What the accuracies of several tasks are put together by."
+    )
+    processes: int = Field(
+        1,
+        description="Merges that are scored side by side, each in a process of its own with its own GPU where there "
+        "are several; changes no result but for the rounding of sums.",
+        ge=1,
+        le=64,
     )
     elites: int = Field(4, description="Merges that are compared with the base models in the end.", ge=1, le=100)
     evolve_samples: int = Field(100, description="Questions per task that score every merge.", ge=2)

@@ -23,10 +23,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from scipy import optimize, special
 
+from agent_forge.config import MOST_LOOKS
+from agent_forge.errors import ConfigError
 from agent_forge.statistics import FloatArray
 
 # Nodes of one integral; with twice as many no boundary moves by 1e-9.
@@ -92,6 +95,25 @@ ONLY_LOOK = Look(1, (1,))
 def planned_questions(questions: int, looks: int) -> tuple[int, ...]:
     """Return how many of a task's questions are in at each of equally spaced looks."""
     return tuple(questions * number // looks for number in range(1, looks + 1))
+
+
+def parse_planned(text: str) -> tuple[int, ...]:
+    """Read planned looks as given on the command line: numbers of questions by commas; none for an empty text.
+
+    Raises:
+        ConfigError: when they are not two or more ascending numbers.
+    """
+    if not text:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    planned = tuple(int(part) for part in parts if part.isdecimal())
+    if len(planned) != len(parts) or not 2 <= len(planned) <= MOST_LOOKS or planned[0] < 2:
+        raise ConfigError(f"looks {text}: expected 2 to {MOST_LOOKS} numbers of questions by commas, as 100,200,300")
+    if any(later <= earlier for earlier, later in pairwise(planned)):
+        raise ConfigError(
+            f"looks {text}: expected ascending numbers, each look with more questions than the one before"
+        )
+    return planned
 
 
 @lru_cache(maxsize=4096)

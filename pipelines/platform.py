@@ -22,6 +22,9 @@ from agent_forge.config import STAGE_NAMES
 from agent_forge.errors import ConfigError
 from agent_forge.records import first_problem
 
+# Tasks of the pipeline that evolves champions, which are no stages of a bake.
+EVOMERGE_NAMES = ("evolve", "submit-bake")
+KNOWN = (*STAGE_NAMES, *EVOMERGE_NAMES)
 _QUANTITY = r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 
@@ -114,9 +117,9 @@ class Platform(_Strict):
 
     @model_validator(mode="after")
     def _stages_are_known(self) -> "Platform":
-        _known("stages", self.stages, [*STAGE_NAMES, "default"])
+        _known("stages", self.stages, [*KNOWN, "default"])
         for secret in self.secrets:
-            _known(f"secrets.{secret.name}.stages", secret.stages, list(STAGE_NAMES))
+            _known(f"secrets.{secret.name}.stages", secret.stages, list(KNOWN))
         for stage in STAGE_NAMES:
             if (image := self.needs(stage).image) not in self.images:
                 raise ValueError(f"stages.{stage}: image {image} is not in images ({', '.join(self.images)})")

@@ -27,6 +27,13 @@ def test_gate_exit_code_follows_the_verdict(tmp_path, accurate, code):
     assert json.loads((tmp_path / "gate.json").read_text())["questions"] == 60
 
 
+def test_the_gate_takes_one_of_the_planned_looks(tmp_path):
+    rows = write_rows(tmp_path / "r.jsonl", "thought")
+    done = forge("gate", rows, "--out", tmp_path, "--looks", "30,60,90")
+    assert done.returncode == 0 and done.stdout.startswith("bake: At look 2 of 3: "), done.stderr
+    assert json.loads((tmp_path / "gate.json").read_text())["looks"]["taken"] == 2
+
+
 def test_help_does_not_import_torch():
     code = (
         "import sys; from agent_forge import cli; from typer.testing import CliRunner;"
@@ -43,6 +50,7 @@ def test_help_does_not_import_torch():
         ["bake-quietstar", "--model", "x", "--out", "{tmp}/run", "--set", "alfa=0.1"],
         ["bake-quietstar", "--model", "x", "--out", "{tmp}/run", "--nonsense"],
         ["gate", "{tmp}/none.jsonl", "--out", "{tmp}"],
+        ["gate", "{tmp}/none.jsonl", "--out", "{tmp}", "--looks", "200,100"],
         ["stage", "no-such-stage", "--executor-input", "{{}}"],
         ["config"],
         ["verify-artifact", "{tmp}"],

@@ -7,7 +7,7 @@ import agent_forge
 
 ROOT = Path(agent_forge.__file__).parent
 LAYERS = (
-    ("errors", "config", "records", "evolution_config", "evolution_records"),
+    ("errors", "config", "records", "evolution_config", "evolution_records", "story_records"),
     (
         *("questions", "answers", "sandbox", "thoughts", "traces", "statistics", "observations", "looks"),
         *("comparison", "gate", "verification", "simulation", "calibration", "audit"),
@@ -15,10 +15,13 @@ LAYERS = (
     ("models", "storage", "tracking"),
     ("report",),
     ("stages", "run_directory", "evolution"),
-    ("local_run", "progress", "run_report", "stage_figures", "evolution_figures", "tracker", "tracking_worker"),
+    (
+        *("local_run", "progress", "run_report", "serving", "stage_figures", "evolution_figures"),
+        *("tracker", "tracking_worker"),
+    ),
     (
         *("quietstar_baker", "evomerge", "cli", "commands", "audit_commands", "artifact_commands"),
-        *("evolution_commands", "demo"),
+        *("evolution_commands", "evolution_task", "story", "serving_commands", "demo"),
     ),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from agent_forge.looks import ONLY_LOOK, Look, boundaries, first_crossings, levels, planned_questions, spent
+from agent_forge.errors import ConfigError
+from agent_forge.looks import (
+    ONLY_LOOK,
+    Look,
+    boundaries,
+    first_crossings,
+    levels,
+    parse_planned,
+    planned_questions,
+    spent,
+)
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 fraction_lists = st.lists(st.integers(1, 60), min_size=1, max_size=6).map(
@@ -96,3 +106,14 @@ def test_the_last_planned_look_has_all_questions(questions, looks):
     planned = planned_questions(questions, looks)
     assert planned[-1] == questions and len(planned) == looks
     assert max(np.diff((0, *planned))) - min(np.diff((0, *planned))) <= 1
+
+
+def test_planned_looks_are_read_from_text():
+    assert parse_planned("") == ()
+    assert parse_planned("100, 200,300") == (100, 200, 300)
+
+
+@pytest.mark.parametrize("text", ["100", "a,200", "100,,200", "1,50", "200,100", "100,100", "-5,10"])
+def test_planned_looks_that_are_none_are_refused(text):
+    with pytest.raises(ConfigError, match="looks"):
+        parse_planned(text)

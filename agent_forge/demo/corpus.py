@@ -70,11 +70,11 @@ def documents(count: int, seed: int) -> list[Document]:
     return [draw_document(question, generator) for question in questions]
 
 
-def draw_document(question: Question, generator: np.random.Generator) -> Document:
+def draw_document(question: Question, generator: np.random.Generator, worked_share: float = WORKED_SHARE) -> Document:
     """Write one document about a question; how it is answered is drawn."""
     context = PROMPT_TEMPLATE.format(prompt=question.prompt) + _maybe_break(generator)
     answer = f"\n{_maybe_break(generator)}{ANSWER_CUE} {question.reference}"
-    worked = bool(generator.random() < WORKED_SHARE)
+    worked = bool(generator.random() < worked_share)
     if worked:
         continuation = f"{STEPS_CUE} {worked_steps(question.prompt)}{answer}"
     elif generator.random() < REMARK_SHARE:

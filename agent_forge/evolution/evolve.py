@@ -21,6 +21,7 @@ from agent_forge.comparison import Criteria
 from agent_forge.errors import ConfigError
 from agent_forge.evolution.base_models import BaseModels, find_base_models
 from agent_forge.evolution.choosing import choose_elites, choose_winner, measure_gain
+from agent_forge.evolution.crew import Crew
 from agent_forge.evolution.recipe import Recipe
 from agent_forge.evolution.scoring import CANDIDATE, PARTIAL, Scorer
 from agent_forge.evolution.search import Search
@@ -139,50 +140,53 @@ def evolve(prepared: Prepared, scorer: Scorer, ended: Callable[[], None]) -> Evo
     # Every model that is given up is looked for by the garbage collector; what is here now need not be looked at.
     gc.freeze()
     try:
-        return _evolve(prepared, scorer, ended)
+        with Crew.of(scorer) as crew:
+            return _evolve(prepared, scorer, crew, ended)
     finally:
         gc.unfreeze()
 
 
-def _evolve(prepared: Prepared, scorer: Scorer, ended: Callable[[], None]) -> Evolved:
-    generations = _search(prepared, scorer, ended)
+def _evolve(prepared: Prepared, scorer: Scorer, crew: Crew, ended: Callable[[], None]) -> Evolved:
+    generations = _search(prepared, scorer, crew, ended)
     own = prepared.settings.evolution
     came_up = [candidate for generation in generations for candidate in generation.candidates]
     base_models = generations[0].candidates
     scorer.progress.stage("select", "began")
+    last = (*base_models, *choose_elites(came_up, own.elites))
+    crew.score_ahead([_recipe(candidate) for candidate in last], "select")
     compared = tuple(
-        candidate.model_copy(update={"select": scorer.score(_recipe(candidate), "select")})
-        for candidate in (*base_models, *choose_elites(came_up, own.elites))
+        candidate.model_copy(update={"select": scorer.score(_recipe(candidate), "select")}) for candidate in last
     )
     scorer.progress.stage("select", "ended")
     winner, best = choose_winner(compared), choose_winner(compared[: len(base_models)])
-    gain = None if winner.base_model else _confirm(prepared, scorer, winner, compared[: len(base_models)], best)
+    gain = None if winner.base_model else _confirm(prepared, scorer, crew, winner, compared[: len(base_models)], best)
     return Evolved(winner, compared[: len(base_models)], compared[len(base_models) :], best, gain, generations)
 
 
 def tidy(directory: Path, gens: int) -> None:
     """Remove what only an evolution that goes on needs, and what a longer one left."""
     with writing_to(directory):
-        for left in (PARTIAL, CANDIDATE, f".{CANDIDATE}.preparing"):
-            shutil.rmtree(directory / left, ignore_errors=True)
-        (directory / f"{CANDIDATE}.sha256").unlink(missing_ok=True)
+        shutil.rmtree(directory / PARTIAL, ignore_errors=True)
+        # Those of processes are numbered.
+        for left in (*directory.glob(f"{CANDIDATE}*"), *directory.glob(f".{CANDIDATE}*.preparing")):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         for path in (directory / GENERATIONS).glob("*.json"):
             if int(path.stem) > gens:
                 path.unlink()
 
 
-def _search(prepared: Prepared, scorer: Scorer, ended: Callable[[], None]) -> tuple[GenerationRecord, ...]:
+def _search(prepared: Prepared, scorer: Scorer, crew: Crew, ended: Callable[[], None]) -> tuple[GenerationRecord, ...]:
     own = prepared.settings.evolution
     search = Search(prepared.space, own.population, prepared.settings.bake.seed)
     alone = [prepared.space.alone(number) for number in range(len(prepared.models.parents))]
     names = [model.name for model in prepared.models.parents]
     known: dict[str, Candidate] = {}
-    generations = [_generation(0, dict(zip(names, alone, strict=True)), known, scorer, None)]
+    generations = [_generation(0, dict(zip(names, alone, strict=True)), known, scorer, crew, None)]
     ended()
     for number in range(1, own.gens + 1):
         points = search.ask()
         asked = {f"merge {number}.{place}": point.recipe for place, point in enumerate(points, start=1)}
-        generation = _generation(number, asked, known, scorer, generations[-1].best_so_far)
+        generation = _generation(number, asked, known, scorer, crew, generations[-1].best_so_far)
         search.tell(points, [candidate.evolve.score for candidate in generation.candidates])
         generations.append(generation)
         ended()
@@ -190,12 +194,18 @@ def _search(prepared: Prepared, scorer: Scorer, ended: Callable[[], None]) -> tu
 
 
 def _generation(
-    number: int, recipes: Mapping[str, Recipe], known: dict[str, Candidate], scorer: Scorer, best_before: float | None
+    number: int,
+    recipes: Mapping[str, Recipe],
+    known: dict[str, Candidate],
+    scorer: Scorer,
+    crew: Crew,
+    best_before: float | None,
 ) -> GenerationRecord:
     """Score a generation and write it down; recipes that came up before keep their name and score."""
     place = f"generation-{number}"
     scorer.progress.stage(place, "began")
     before = len(known)
+    crew.score_ahead([recipe for recipe in recipes.values() if recipe.digest not in known], "evolve")
     for name, recipe in recipes.items():
         if recipe.digest not in known:
             known[recipe.digest] = _candidate(name, number, recipe, scorer)
@@ -229,12 +239,18 @@ def _candidate(name: str, number: int, recipe: Recipe, scorer: Scorer) -> Candid
 
 
 def _confirm(
-    prepared: Prepared, scorer: Scorer, winner: Candidate, base_models: Sequence[Candidate], best: Candidate
+    prepared: Prepared,
+    scorer: Scorer,
+    crew: Crew,
+    winner: Candidate,
+    base_models: Sequence[Candidate],
+    best: Candidate,
 ) -> Gain:
     config = prepared.settings.bake
     criteria = Criteria(config.alpha, config.min_improvement, config.non_inferiority_margin, config.power)
     scorer.progress.stage("confirm", "began")
     recipes = [_recipe(candidate) for candidate in (winner, *base_models)]
+    crew.score_ahead(recipes, "confirm")
     for recipe in recipes:
         scorer.score(recipe, "confirm")
     champion, *others = (scorer.confirmed_rows(recipe) for recipe in recipes)

@@ -42,6 +42,7 @@ class Scorer:
         asked: its questions.
         directory: that scores and the merged model are kept in.
         warnings: what did not go as configured.
+        place: what the merged model is called in the directory.
     """
 
     settings: EvolutionSettings
@@ -50,6 +51,17 @@ class Scorer:
     directory: Path
     progress: Progress
     warnings: list[str] = field(default_factory=list)
+    place: str = CANDIDATE
+
+    def known(self, recipe: Recipe, split: EvolutionSplit) -> Score | None:
+        """Return a recipe's score if it is known."""
+        key = self._key(recipe, split)
+        return _read(self._file(key, split, ".json"), key)
+
+    def warn(self, text: str) -> None:
+        """Note once what did not go as configured."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
     def score(self, recipe: Recipe, split: EvolutionSplit) -> Score:
         """Return a recipe's score, taken over if it is known.
@@ -85,8 +97,8 @@ class Scorer:
         Raises:
             ChampionError: when no model comes of it.
         """
-        place = self.directory / CANDIDATE
-        made, known = place.with_name(f"{CANDIDATE}.sha256"), f"{recipe.digest} {source_sha256()}"
+        place = self.directory / self.place
+        made, known = place.with_name(f"{self.place}.sha256"), f"{recipe.digest} {source_sha256()}"
         if place.is_dir() and made.is_file() and made.read_text(encoding="utf-8") == known:
             return place
         with writing_to(self.directory):

@@ -73,7 +73,13 @@ def bake(
         )
         try:
             checkpoints = Checkpoints(checkpoint_dir, _bake_key(key, settings, layout, token_ids, train, heldout))
-            training = Training(model, trainable, train, heldout, layout, settings, checkpoints, half_precision)
+
+            def save_memory() -> bool:
+                return not _checkpoints_gradients(model) and not _checkpoint_gradients(model)
+
+            training = Training(
+                model, trainable, train, heldout, layout, settings, checkpoints, half_precision, save_memory
+            )
             training.run(on_progress)
         except BaseException:
             trainable.discard()
@@ -114,7 +120,7 @@ def _training_conditions(model: PreTrainedModel, settings: BakeSettings, warning
                 warnings.extend(_checkpoint_gradients(model))
             yield
         finally:
-            if settings.gradient_checkpointing:
+            if _checkpoints_gradients(model):
                 _keep_gradients(model)
             model.train(was_training)
 
@@ -127,6 +133,10 @@ def _checkpoint_gradients(model: PreTrainedModel) -> tuple[str, ...]:
     except ValueError:
         return (f"{type(model).__name__} does not support gradient checkpointing: baked without",)
     return ()
+
+
+def _checkpoints_gradients(model: PreTrainedModel) -> bool:
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 def _keep_gradients(model: PreTrainedModel) -> None:

@@ -5,7 +5,7 @@ and falls along a half cosine to 0 (Loshchilov and Hutter, 2017, arXiv:1608.0398
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
@@ -108,6 +108,7 @@ class Training:
         settings: how to train.
         checkpoints: where to continue from and write to.
         half_precision: whether the plain model is; on CUDA it then trains under bf16 autocast.
+        save_memory: called when memory runs out; says whether it could do something about it.
     """
 
     def __init__(
@@ -120,9 +121,10 @@ class Training:
         settings: BakeSettings,
         checkpoints: Checkpoints,
         half_precision: bool,
+        save_memory: Callable[[], bool],
     ) -> None:
         self._model, self._trainable, self._settings, self._layout = model, trainable, settings, layout
-        self._train, self._heldout, self._checkpoints = train, heldout, checkpoints
+        self._train, self._heldout, self._checkpoints, self._save_memory = train, heldout, checkpoints, save_memory
         lengths = [len(example.input_ids) for example in train]
         generator = np.random.default_rng(settings.seed)
         self.plan = plan_epochs(lengths, layout, settings.num_epochs, generator)
@@ -187,30 +189,58 @@ class Training:
     def _resume(self, state: TrainingState) -> tuple[TrainingProgress, Weights]:
         self._trainable.load(state.weights)
         self._optimizer.load_state_dict(state.optimizer)
-        torch.set_rng_state(state.generators["cpu"])
-        if "cuda" in state.generators and self._model.device.type == "cuda":
-            torch.cuda.set_rng_state(state.generators["cuda"], self._model.device)
+        self._restore(state.generators)
         return state.progress, state.best
 
     def _state(self) -> TrainingState:
-        generators = {"cpu": torch.get_rng_state()}
-        if self._model.device.type == "cuda":
-            generators["cuda"] = torch.cuda.get_rng_state(self._model.device)
         weights = self._trainable.weights()
-        return TrainingState(self.progress, weights, self.best, self._optimizer.state_dict(), generators)
+        return TrainingState(self.progress, weights, self.best, self._optimizer.state_dict(), self._generators())
 
     def _step(self) -> LossPoint:
-        """Take one optimizer step; the loss is the mean over all supervised tokens of its forward passes."""
+        """Take one optimizer step; the loss is the mean over all supervised tokens of its forward passes.
+
+        When memory runs out, the passes are made again with gradient checkpointing, which changes no weight, and so
+        are all after them.
+        """
         self._model.train()
-        index, tokens, total = self.progress.step, self.progress.tokens, 0.0
+        index = self.progress.step
+        generators = self._generators()
+        try:
+            total, tokens = self._passes(index)
+        except torch.OutOfMemoryError:
+            if not self._save_memory():
+                raise
+            self.warnings = (
+                *self.warnings,
+                f"memory ran out in step {index + 1}: gradients are checkpointed from there",
+            )
+            self._optimizer.zero_grad(set_to_none=True)
+            self._restore(generators)
+            total, tokens = self._passes(index)
+        rate = self._move(index, total)
+        return LossPoint(step=index + 1, tokens=self.progress.tokens + tokens, learning_rate=rate, loss=total)
+
+    def _passes(self, index: int) -> tuple[float, int]:
+        """Add up the gradients of one step; return its loss and its tokens."""
+        tokens, total = 0, 0.0
         targets = sum(self._train[example].targets for rows in self.plan[index] for row in rows for example in row)
         for rows in self.plan[index]:
             batch = self._collate(self._train, rows)
             with attending(batch):
                 total += self._loss.backward(batch, 1 / targets)
             tokens += batch.tokens
-        rate = self._move(index, total)
-        return LossPoint(step=index + 1, tokens=tokens, learning_rate=rate, loss=total)
+        return total, tokens
+
+    def _generators(self) -> dict[str, torch.Tensor]:
+        generators = {"cpu": torch.get_rng_state()}
+        if self._model.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self._model.device)
+        return generators
+
+    def _restore(self, generators: Mapping[str, torch.Tensor]) -> None:
+        torch.set_rng_state(generators["cpu"])
+        if "cuda" in generators and self._model.device.type == "cuda":
+            torch.cuda.set_rng_state(generators["cuda"], self._model.device)
 
     def _move(self, index: int, loss: float) -> float:
         settings = self._settings

@@ -1,10 +1,14 @@
 """bake: fine-tune the extended model on the traces and save it merged."""
 
+import torch
+
 from agent_forge.errors import InputError
+from agent_forge.models.adapters import HALF_PRECISION
 from agent_forge.models.finetune import BakeSettings, ProgressEvent, TrainingExample, bake
 from agent_forge.models.load import LoadedModel
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.save import save_model
+from agent_forge.models.throughput import Stopwatch, Throughput, flops_per_token
 from agent_forge.records import BakeReport, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.examples import replay_example, split_heldout, that_fit, trace_example
@@ -24,9 +28,11 @@ def bake_stage(context: StageContext) -> StageOutcome:
     train, heldout = _examples(context, loaded, prompting, found)
     settings = BakeSettings.of(context.config)
     begun = False
+    stopwatch = Stopwatch(flops_per_token(loaded.model, settings.method, train))
 
     def tell(event: ProgressEvent) -> None:
         nonlocal begun
+        stopwatch.tick(event.tokens)
         if not begun:
             context.progress.begin("bake", event.planned_steps, event.step - 1)
             begun = True
@@ -42,6 +48,8 @@ def bake_stage(context: StageContext) -> StageOutcome:
         token_ids=prompting.thought_token_ids,
         key=path_digest(context.input("extended")),
     )
+    half = loaded.model.dtype in HALF_PRECISION and loaded.model.device.type == "cuda"
+    speed = stopwatch.read(loaded.model.device, torch.bfloat16 if half else torch.float32)
     # The model on the shelf is the baked one from here on: no later stage may take it for the extended one.
     context.models.clear()
     save_model(loaded, context.outputs["baked"])
@@ -50,7 +58,13 @@ def bake_stage(context: StageContext) -> StageOutcome:
         write_atomic(context.outputs["baked"] / EXEMPLARS, rows_text(exemplars))
     write_traces(context.outputs["trace_set"], found)
     write_atomic(context.outputs["bake_report"], report.model_dump_json(indent=2) + "\n")
-    return StageOutcome(cost=meter.cost(report.curve[-1].tokens if report.curve else 0), metrics=_metrics(report))
+    if speed is not None:
+        context.progress.note(
+            f"bake: {speed.tokens_per_second:,.0f} tokens/s, {speed.utilisation:.0%} of the flops that plain matrix "
+            "products reach here"
+        )
+    cost = meter.cost(report.curve[-1].tokens if report.curve else 0)
+    return StageOutcome(cost=cost, metrics=_metrics(report, speed))
 
 
 def _examples(
@@ -92,8 +106,12 @@ def _fitting(
     return kept
 
 
-def _metrics(report: BakeReport) -> dict[str, float]:
-    return {"steps": float(report.steps), "best_heldout_loss": report.best_heldout_loss}
+def _metrics(report: BakeReport, speed: Throughput | None) -> dict[str, float]:
+    figures = {"steps": float(report.steps), "best_heldout_loss": report.best_heldout_loss}
+    if speed is not None:
+        figures["tokens_per_second"] = speed.tokens_per_second
+        figures["model_flops_utilisation"] = speed.utilisation
+    return figures
 
 
 STAGE = Stage(

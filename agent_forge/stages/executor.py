@@ -95,7 +95,7 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
         ForgeError: for bad input, or whatever the stage raises.
     """
     stage = find_stage(name)
-    given = _parse(text)
+    given = parse_input(text)
     values = dict(given.inputs.parameterValues)
     config = _config(values)
     with _scratch(name, str(values.pop("scratch", ""))) as scratch:
@@ -146,7 +146,7 @@ class Task:
 def describe_task(name: str, text: str) -> Task:
     """Return where a task belongs, its configuration and its artifacts, read and written, by name."""
     find_stage(name)
-    given = _parse(text)
+    given = parse_input(text)
     values = dict(given.inputs.parameterValues)
     listed = {**given.inputs.artifacts, **given.outputs.artifacts}
     instance = values.get("cell") or values.get("shard") or ""
@@ -191,7 +191,12 @@ def _measured(outcome: StageOutcome) -> dict[str, float]:
     return {**outcome.metrics, **{name: value for name, value in spent.items() if value}}
 
 
-def _parse(text: str) -> ExecutorInput:
+def parse_input(text: str) -> ExecutorInput:
+    """Read an executor input.
+
+    Raises:
+        InputError: when it is none.
+    """
     try:
         return ExecutorInput.model_validate_json(text)
     except ValidationError as cause:

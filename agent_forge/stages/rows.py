@@ -123,12 +123,13 @@ def sample_rows(
     finished = sum(map(len, done.batches))
     context.progress.begin(log.stem, len(asked), finished)
     tokens = 0
-    left = iter(order[finished:])
-    for samples in bench.sampler.batches([requests[k] for k in order[finished:]], context.config.batch_size):
+    left, waiting = iter(order[finished:]), [requests[k] for k in order[finished:]]
+    for samples in bench.sampler.batches(waiting, context.config.batch_size):
         indices = list(islice(left, len(samples)))
         done.append([make(asked[k], requests[k].seed, s) for k, s in zip(indices, samples, strict=True)])
         tokens += sum(sample.tokens for sample in samples)
-        context.progress.advance(sum(map(len, done.batches)), tokens)
+        finished += len(samples)
+        context.progress.advance(finished, tokens)
     if (rows := bench.sampler.backed_off_to) is not None:
         context.warn(
             f"memory ran out with batch_size {context.config.batch_size}: as few as {rows} rows were sampled together"

@@ -13,9 +13,9 @@ from agent_forge.errors import CheckFailed
 from agent_forge.evolution.base_models import find_base_models
 from agent_forge.evolution.evolve import prepare
 from agent_forge.evolution.recipe import Recipe
-from agent_forge.evolution.scoring import Scorer
+from agent_forge.evolution.scoring import CANDIDATE, Scorer
 from agent_forge.evolution_config import EvolutionConfig, load_settings
-from agent_forge.evolution_records import ChampionManifest, EvolutionReport, GenerationRecord
+from agent_forge.evolution_records import GENERATIONS, ChampionManifest, EvolutionReport, GenerationRecord
 from agent_forge.evomerge import EvoMerge
 from agent_forge.questions.overlap import overlap_between
 from agent_forge.records import Question, read_record, read_rows
@@ -232,6 +232,26 @@ def test_an_interrupted_evolution_says_how_to_go_on(small, tmp_path, monkeypatch
     assert cli._run() == 130
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and f"--resume to continue in {tmp_path / 'out'}" in said.err
+
+
+class Told(Silent):
+    """Progress that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+def test_processes_side_by_side_score_as_one_does(small, finished, tmp_path):
+    told = Told()
+    settings = settings_of(small, tmp_path / "out", processes=2, gens=1)
+    EvoMerge(settings, progress=told).run()
+    for name in ("0000.json", "0001.json"):
+        assert (tmp_path / "out" / GENERATIONS / name).read_bytes() == (finished[0] / GENERATIONS / name).read_bytes()
+    assert "evolve: 3 of 3 merges scored" in told.notes and "evolve: 4 of 4 merges scored" in told.notes
+    assert not list((tmp_path / "out").glob(f"*{CANDIDATE}*"))
 
 
 def test_a_recipe_that_no_model_comes_of_is_worse_than_any_and_remembered(small, tmp_path):

@@ -1,5 +1,6 @@
 """What kustomize builds of the manifests, held against the Kubernetes API's own models and against the pipeline."""
 
+import json
 import re
 import subprocess
 from functools import cache
@@ -14,9 +15,11 @@ from pipelines.platform import read_platform
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = ("cpu", "gpu", "spot")
-BUILT = [*(f"overlays/{name}" for name in OVERLAYS), "triggers"]
+BUILT = [*(f"overlays/{name}" for name in OVERLAYS), "triggers", "serving"]
 # Kinds that no model of Kubernetes itself describes.
 CUSTOM = {"EventBus", "EventSource", "Sensor"}
+# Those of KServe are described by its own models, of which the file keeps fields and types.
+KSERVE = json.loads((Path(__file__).parent / "kserve_models.json").read_text())["models"]
 FORBIDDEN = {"*"}
 
 
@@ -40,6 +43,12 @@ def problems(value: object, kind: str, path: str) -> list[str]:
         return [] if good else [f"{path} is {value!r}, expected {kind}"]
     if kind == "object":
         return []
+    if kind in KSERVE:
+        fields = KSERVE[kind]["fields"]
+        missing = [f"{path} lacks {key}" for key in KSERVE[kind]["required"] if key not in value]
+        unknown = [f"{path}.{key} is no field of {kind}" for key in value if key not in fields]
+        known = [p for key in value if key in fields for p in problems(value[key], fields[key], f"{path}.{key}")]
+        return missing + unknown + known
     model = getattr(client, kind)
     names = {name: model.openapi_types[attribute] for attribute, name in model.attribute_map.items()}
     unknown = [f"{path}.{key} is no field of {kind}" for key in value if key not in names]
@@ -68,6 +77,12 @@ def test_the_check_itself_finds_what_is_wrong():
     good = built("overlays/cpu")[0]
     assert problems(good | {"spek": {}}, "V1Namespace", "x") == ["x.spek is no field of V1Namespace"]
     assert problems({"metadata": {"name": 3}}, "V1Namespace", "x") == ["x.metadata.name is 3, expected str"]
+    wrong = {"spec": {"predictor": {"model": {"storageURI": "s3://b/k"}}}}
+    model = "x.spec.predictor.model"
+    assert problems(wrong, "V1beta1InferenceService", "x") == [
+        f"{model} lacks modelFormat",
+        f"{model}.storageURI is no field of V1beta1ModelSpec",
+    ]
 
 
 @pytest.mark.parametrize("place", BUILT)

@@ -12,6 +12,7 @@ from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ForgeError, InputError, OutputError
 from agent_forge.models.adapters import TokenRows
 from agent_forge.models.finetune import BakeSettings, TrainingExample, bake
+from agent_forge.models.target_loss import TargetLoss
 from agent_forge.models.training import learning_rate_at
 
 SETTINGS = BakeSettings(
@@ -340,6 +341,35 @@ def test_gradient_checkpointing_changes_no_weight_and_is_off_afterwards(values, 
     assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
     assert not report.warnings
+
+
+def test_memory_that_runs_out_turns_checkpointing_on_and_changes_no_weight(tmp_path, monkeypatch):
+    settings = settings_with(dropout=0.1, gradient_accumulation=2, train_batch_size=1)
+    plain, whole = baked(tmp_path / "plain", settings)
+    backward, calls = TargetLoss.backward, iter(range(1000))
+
+    def one_too_large(self, batch, share):
+        found = backward(self, batch, share)
+        if next(calls) == 3:
+            raise torch.OutOfMemoryError("once, with the gradients of half a step there")
+        return found
+
+    monkeypatch.setattr(TargetLoss, "backward", one_too_large)
+    model, report = baked(tmp_path / "saving", settings)
+    assert report.warnings == ("memory ran out in step 2: gradients are checkpointed from there",)
+    assert report.curve[-1].tokens == whole.curve[-1].tokens
+    for name, value in weights_of(plain).items():
+        torch.testing.assert_close(model.get_parameter(name), value, atol=1e-6, rtol=0)
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
+def test_memory_that_runs_out_all_the_same_ends_the_bake(tmp_path, monkeypatch):
+    def too_large(*_):
+        raise torch.OutOfMemoryError("always")
+
+    monkeypatch.setattr(TargetLoss, "backward", too_large)
+    with pytest.raises(torch.OutOfMemoryError):
+        baked(tmp_path)
 
 
 def test_a_recurrent_model_bakes_with_one_example_per_row(tmp_path):

@@ -1,5 +1,7 @@
 """Laws of packing: nothing is lost, nothing leaks, and a packed example has the logits it has alone."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,15 @@ from hypothesis import strategies as st
 from tiny_finetune import ARCHITECTURES, CONTEXT, logits_of, random_examples, tiny_model
 
 from agent_forge.errors import InputError
-from agent_forge.models.packed_attention import choose_layout, keeps_examples_apart, maskable_attention
+from agent_forge.models import packed_attention
+from agent_forge.models.packed_attention import (
+    BY_SPANS,
+    attending,
+    choose_layout,
+    keeps_examples_apart,
+    maskable_attention,
+    span_attention,
+)
 from agent_forge.models.packing import (
     IGNORED_LABEL,
     WINDOW,
@@ -151,6 +161,58 @@ def test_packed_examples_have_the_logits_they_have_alone(architecture, backend):
             packed_TV = logits_BTV[row, start : start + len(example.input_ids)]
             torch.testing.assert_close(packed_TV, logits_of(model, example.input_ids), atol=1e-5, rtol=0)
             start += len(example.input_ids)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_attention_by_spans_gives_the_logits_and_gradients_of_the_mask(architecture, dtype):
+    examples = random_examples(7)
+    rows, close = [examples[:4], examples[4:]], 1e-5 if dtype == torch.float32 else 5e-2
+    found = []
+    for backend in ("sdpa", BY_SPANS):
+        model = tiny_model(architecture, dtype=dtype)
+        model.set_attn_implementation(backend)
+        batch = collate(rows, packed=True, dtype=dtype, device=CPU, masked=backend != BY_SPANS)
+        with attending(batch):
+            logits_BTV = model(**batch.inputs(), use_cache=False).logits.float()
+            logits_BTV[batch.segments_BT > 0].square().mean().backward()
+        found.append((logits_BTV.detach()[batch.segments_BT > 0], model.get_input_embeddings().weight.grad))
+    (masked, masked_grad), (spans, spans_grad) = found
+    torch.testing.assert_close(spans, masked, atol=close, rtol=close)
+    torch.testing.assert_close(spans_grad, masked_grad, atol=close, rtol=close)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_models_attend_by_spans_where_they_can_and_get_their_attention_back(architecture):
+    model = tiny_model(architecture)
+    with maskable_attention(model):
+        layout, warnings = choose_layout(model, [5, 9], Layout(48, True, 4, 1))
+        assert (layout.packed, layout.masked, warnings) == (True, False, ())
+        assert model.config._attn_implementation == BY_SPANS
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_whoever_asks_for_eager_attention_gets_it():
+    model = tiny_model("llama")
+    model.set_attn_implementation("eager")
+    with maskable_attention(model):
+        assert choose_layout(model, [5], Layout(48, True, 4, 1))[0].masked
+        assert model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("given", [{"softcap": 5.0}, {"s_aux": torch.ones(2)}, {"mask": torch.ones(1)}])
+def test_spans_refuse_attention_that_they_do_not_know(given):
+    states = torch.ones(1, 2, 3, 4)
+    mask = given.pop("mask", None)
+    with pytest.raises(NotImplementedError):
+        span_attention(torch.nn.Identity(), states, states, states, mask, **given)
+
+
+def test_a_model_whose_spans_are_not_heeded_keeps_the_mask(monkeypatch):
+    model = tiny_model("llama")
+    monkeypatch.setattr(packed_attention, "attending", lambda _: nullcontext())
+    layout, _ = choose_layout(model, [5, 9], Layout(48, True, 4, 1))
+    assert layout.packed and layout.masked and model.config._attn_implementation == "sdpa"
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

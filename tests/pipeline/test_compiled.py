@@ -12,7 +12,8 @@ from pipelines.compile import HERE, SHIPPED, main, shipped
 from pipelines.placement import UNCACHED
 from pipelines.platform import Platform, read_platform
 
-COMPILED = sorted((HERE / "compiled").glob("*.yaml"))
+SHIPPED_FILES = sorted((HERE / "compiled").glob("*.yaml"))
+COMPILED = [path for path in SHIPPED_FILES if path.name.startswith("quietstar")]
 
 
 def documents(path: Path) -> tuple[dict, dict]:
@@ -35,7 +36,7 @@ def tasks(pipeline: dict) -> list[tuple[str, dict]]:
 
 
 def test_what_is_committed_is_what_is_compiled():
-    assert {path.name for path in COMPILED} == set(SHIPPED)
+    assert {path.name for path in SHIPPED_FILES} == set(SHIPPED)
     for path, text in shipped():
         assert path.read_text() == text, f"{path.name} is stale; run `make compile`"
 

@@ -1,0 +1,125 @@
+"""Measure how time and memory grow with questions and with rounds when the model costs nothing.
+
+    python bench/growth.py --most 100000
+
+A stub says one of a few answers at once, so what is left is the work around the model: prompts, seeds, the log of
+finished batches, grading, result rows, the gate. Each point runs in a process of its own: one evaluation of every round
+in three arms, then the gate over all rows. Printed are processor seconds and the most memory beyond that of the loaded
+program, then the exponents b of a fit cost = a n^b (least squares of logarithms): 1 is linear, 0 flat.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+DEMO = Path(__file__).parents[1] / "agent_forge/demo/champion"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--most", type=int, default=10_000, help="questions of the largest point")
+    parser.add_argument("--points", type=int, default=4)
+    parser.add_argument("--shard", type=int, default=None, help="questions per cell; default: all in one")
+    parser.add_argument("--one", nargs=2, type=int, help="measure one point: questions rounds")
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(*given.one, given.shard or given.one[0])))
+        return 0
+    sizes = [int(size) for size in np.geomspace(given.most / 8 ** (given.points / 2), given.most, given.points)]
+    by_questions = [point(size, 1, given.shard) for size in sizes]
+    show("questions", sizes, by_questions)
+    rounds = [1, 2, 4, 8]
+    show("rounds", rounds, [point(max(given.most // 50, 100), count, given.shard) for count in rounds])
+    return 0
+
+
+def point(questions: int, rounds: int, shard: int | None) -> dict[str, float]:
+    command = [sys.executable, __file__, "--one", str(questions), str(rounds)]
+    command += ["--shard", str(shard)] if shard else []
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    print(f"{questions} questions, {rounds} rounds: {found}", file=sys.stderr, flush=True)
+    return found
+
+
+def show(what: str, sizes: Sequence[int], points: Sequence[dict[str, float]]) -> None:
+    for name in points[0]:
+        values = [found[name] for found in points]
+        exponent = np.polyfit(np.log(sizes), np.log(values), 1)[0]
+        listed = ", ".join(f"{size}: {value:.4g}" for size, value in zip(sizes, values, strict=True))
+        print(f"{name} by {what}: {listed}; exponent {exponent:.2f}")
+
+
+def measure(questions: int, rounds: int, shard: int) -> dict[str, float]:
+    """Return the cost of one evaluation and its gate."""
+    # Here, so that the process that only starts others stays small.
+    from agent_forge.config import QuietSTaRConfig
+    from agent_forge.gate import judge
+    from agent_forge.models.extend import extend
+    from agent_forge.models.load import load_champion
+    from agent_forge.models.prompting import Prompting
+    from agent_forge.records import Question, ResultRow, read_rows, rows_text
+    from agent_forge.stages.context import StageContext
+    from agent_forge.stages.evaluate_round import evaluate_arms
+    from agent_forge.stages.rows import Bench
+    from agent_forge.thoughts import ThoughtRules
+
+    config = QuietSTaRConfig(model_path="m", output_path="o", max_thought_length=8, max_answer_tokens=8)
+    loaded = extend(load_champion(str(DEMO), "cpu", "auto"), "<|startofthought|>", "<|endofthought|>")
+    prompting = Prompting.of(config, loaded.tokenizer)
+    rules = ThoughtRules(*prompting.thought_token_ids, frozenset(), 8, 8)
+    bench = Bench(SimpleNamespace(context_length=None), prompting, rules, Stub())  # type: ignore[arg-type]
+    asked = tuple(
+        Question(id=f"q{k}", prompt=f"What is {k} + {k % 97}?", reference=str(k % 10), kind="number", task="sums")
+        for k in range(questions)
+    )
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with tempfile.TemporaryDirectory() as place:
+        files = []
+        for round_number in range(rounds):
+            for first in range(0, questions, shard):
+                scratch = Path(place) / f"{round_number}-{first}"
+                scratch.mkdir()
+                context = StageContext(config, {}, {}, {}, scratch)
+                rows = evaluate_arms(context, bench, asked[first : first + shard], set(), round_number)
+                files.append(scratch / "results.jsonl")
+                files[-1].write_text(rows_text(rows))
+                del rows
+        evaluated, held = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        everything = [row for file in files for row in read_rows(ResultRow, file)]
+        judge(everything, alpha=0.05, min_improvement=0.02, non_inferiority_margin=0.05, power=0.8)
+    judged, most = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "evaluation seconds": evaluated - began,
+        "gate seconds": judged - evaluated,
+        "evaluation MiB": max(held - before, 1) / 1024,
+        "gate MiB": max(most - before, 1) / 1024,
+    }
+
+
+class Stub:
+    """Samples at no cost: rows of a batch answer with the digits of their seeds."""
+
+    backed_off_to = None
+
+    def batches(self, requests: Sequence, batch_size: int) -> Iterator[list]:
+        from agent_forge.models.sample import Sampled, plan_batches
+
+        for batch in plan_batches(requests, batch_size):
+            yield [
+                Sampled(f" {(digit := requests[k].seed % 10)}", f"{digit}", f"{digit}", 2, 1, False, True)
+                for k in batch
+            ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
