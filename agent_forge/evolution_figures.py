@@ -3,11 +3,15 @@
 Nothing is computed here that `evolution.json` does not say as well.
 """
 
+import re
 from pathlib import Path
 
 from agent_forge.evolution_records import Candidate, EvolutionReport, GenerationRecord
 from agent_forge.storage.manifest import MANIFEST
 from agent_forge.tracking.protocol import PublishedModel, Series, StageFigures, Table
+
+# What not every service takes in the name of a figure, such as the colon of a reference.
+_UNNAMABLE = re.compile(r"[^\w./ -]")
 
 
 def generation_figures(record: GenerationRecord) -> StageFigures:
@@ -31,7 +35,7 @@ def champion_figures(report: EvolutionReport, directory: Path) -> StageFigures:
         directory: that holds the champion's files.
     """
     figures = {"select/champion": _select(report.winner), "evolve/champion": report.winner.evolve.score or 0.0}
-    figures |= {f"select/{model.name}": _select(model) for model in report.base_models}
+    figures |= {f"select/{_UNNAMABLE.sub('_', model.name)}": _select(model) for model in report.base_models}
     texts = {"champion": report.winner.name, "champion_digest": report.champion_digest}
     if (gain := report.gain) is not None:
         low, high = gain.confidence_interval

@@ -71,7 +71,7 @@ TASKS = {task.__name__: task for task in (boto3_up, publish, boto3_down, fetch)}
 def measured(name: str, model: Path, root: str, size: int) -> dict[str, float]:
     """Run one transfer in a process of its own."""
     arguments = [sys.executable, __file__, "--task", name, "--model", str(model), "--root", root]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True)
     seconds, kibibytes = json.loads(done.stdout)
     return {"MB/s": round(size / seconds / 1e6, 1), "resident_MB": round(kibibytes * 1024 / 1e6, 1)}
 

@@ -25,7 +25,7 @@ def object_store(place: Path) -> Iterator[dict[str, str]]:
     """Run a server below a directory; give the environment in which clients find it."""
     ports = _free_ports(2 * len(_ROLES))
     options = ["server", "-ip=127.0.0.1", f"-dir={place}", "-filer", "-s3", f"-s3.config={_identities(place)}"]
-    options += ["-volume.max=100", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]
+    options += ["-volume.max=400", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]
     # Further services of the same program, off: their ports are fixed.
     options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     for role, http, grpc in zip(_ROLES, ports[::2], ports[1::2], strict=True):

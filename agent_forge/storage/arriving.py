@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 
 
 class Arriving:
@@ -23,6 +23,7 @@ class Arriving:
         self._path, self._size, self._part = path, size, part
         self._there, self._next, self._reading = set(there), 0, False
         self._lock = threading.Lock()
+        self._buffer = memoryview(bytearray(min(_CHUNK, size)))
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
 
@@ -54,10 +55,10 @@ class Arriving:
 
     def _read_part(self, number: int) -> None:
         left = min(self._part, self._size - number * self._part)
-        with self._path.open("rb") as stream:
+        with self._path.open("rb", buffering=0) as stream:
             stream.seek(number * self._part)
-            while left > 0 and (chunk := stream.read(min(_CHUNK, left))):
-                left -= len(chunk)
-                self._sha256.update(chunk)
+            while left > 0 and (count := stream.readinto(self._buffer[: min(_CHUNK, left)])):
+                left -= count
+                self._sha256.update(self._buffer[:count])
                 if self._md5:
-                    self._md5.update(chunk)
+                    self._md5.update(self._buffer[:count])

@@ -34,6 +34,7 @@ from agent_forge.storage.s3 import CONNECTIONS, Location, connect, safe_name, ta
 from agent_forge.storage.s3_upload import PART, stored
 
 _TRIES = 5
+_CHUNK = 2**18
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def _copy_range(client: Any, file: Remote, first: int, last: int, target: Path) 
     )
     handle, offset = os.open(target, os.O_WRONLY), first
     try:
-        for chunk in found["Body"].iter_chunks(2**20):
+        for chunk in found["Body"].iter_chunks(_CHUNK):
             offset += _write_all(handle, chunk, offset)
     finally:
         found["Body"].close()

@@ -204,13 +204,13 @@ def evolution_files(root, ended):
             select=found,
         )
 
-    scores = {"a": 0.25, "b": 0.5, "merge 1.1": 0.75, "merge 1.2": None}
+    scores = {"hf://a@1": 0.25, "b": 0.5, "merge 1.1": 0.75, "merge 1.2": None}
     ones = [candidate(name, score, int(name.startswith("merge"))) for name, score in scores.items()]
     generations = [
         GenerationRecord(number=0, candidates=ones[:2], best=0.5, mean=0.375, best_so_far=0.5, new=2),
         GenerationRecord(number=1, candidates=ones[2:], best=0.75, mean=0.75, best_so_far=0.75, new=2),
     ]
-    models = [BaseModelRecord(name=name, uri=f"hf://x/{name}", digest=name) for name in "ab"]
+    models = [BaseModelRecord(name=name, uri=f"hf://x/{name}", digest=name) for name in ("hf://a@1", "b")]
     run = EvolutionRun(evolution_id="e" * 64, base_models=models, config={"token": KEY, "gens": 1})
     write_atomic(root / "evolution-run.json", run.model_dump_json())
     for generation in generations[: 2 if ended else 1]:
@@ -256,4 +256,5 @@ def test_an_evolution_sends_its_generations_and_its_champion(notes, tmp_path):
     curve = [point for stage in notes.sent for series in stage.series for point in series.points]
     assert [(number, values["evolve/best_so_far"]) for number, values in curve] == [(0, 0.5), (1, 0.75)]
     model = notes.stage("champion").model
+    assert {"select/hf_//a_1", "select/b"} < set(notes.stage("champion").figures)
     assert (model.name, model.uri) == ("model_gen_1", "s3://store/champions/c")
