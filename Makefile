@@ -68,9 +68,13 @@ manifests: install  ## build what is applied to a cluster, every overlay
 	scripts/kustomize.sh manifests/triggers > build/manifests/triggers.yaml
 	scripts/kustomize.sh manifests/serving > build/manifests/serving.yaml
 
-bench: install  ## kill runs at random moments, calibrate the gate
+bench: install  ## kill runs, calibrate the gate, growth, share of passes; with CHAMPION (a model), decoding and its roofline
 	$(BIN)/python bench/kill_resume.py
 	$(BIN)/forge calibrate
+	$(BIN)/python bench/growth.py
+	$(BIN)/python bench/passes_share.py
+	test -z "$(CHAMPION)" || $(BIN)/python bench/decode.py --champion "$(CHAMPION)"
+	test -z "$(CHAMPION)" || $(BIN)/python bench/roofline.py --champion "$(CHAMPION)"
 
 docs: install  ## write the reference of configuration fields
 	$(BIN)/python scripts/write_reference.py
