@@ -11,12 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from agent_forge import __version__, artifact_commands, audit_commands, commands, evolution_commands, serving_commands
+from agent_forge.command_parts import Assignments, ConfigFile, show_results, shown_progress
 from agent_forge.errors import ForgeError, Interrupted, OutputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinking into a model, if it helps.")
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="JSON or YAML file of fields.")]
-Assignments = Annotated[list[str] | None, typer.Option("--set", help="FIELD=VALUE, any field; may be repeated.")]
 TERMINATION_LOG = "FORGE_TERMINATION_LOG"
 VERDICT_CODES = {"bake": 0, "no_bake": 10, "inconclusive": 11}
 
@@ -77,21 +76,12 @@ def bake_quietstar(
     arguments |= {name: value for name, value in named.items() if value is not None}
     settings = load_config(arguments, config, os.environ)
     try:
-        from agent_forge.progress import choose_progress
         from agent_forge.quietstar_baker import QuietSTaRBaker
-        from agent_forge.stages.context import Silent
 
-        progress = Silent() if quiet else choose_progress()
-        results = QuietSTaRBaker(settings, resume=resume, progress=progress).run()
+        results = QuietSTaRBaker(settings, resume=resume, progress=shown_progress(quiet)).run()
     except KeyboardInterrupt as cause:
         raise Interrupted(f"interrupted; add --resume to continue in {settings.output_path}") from cause
-    if json_lines:
-        typer.echo(results.model_dump_json())
-        return
-    typer.echo(f"verdict  {results.verdict}" + (f", then {results.verification}" if results.verification else ""))
-    typer.echo(f"why      {results.reason}")
-    typer.echo(f"model    {results.model_path}")
-    typer.echo(f"report   {results.report_path}")
+    show_results(results, json_lines)
 
 
 @app.command()

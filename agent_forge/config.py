@@ -12,7 +12,7 @@ output feeds. Fields without stages change where or how fast the work is done, n
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -452,7 +452,7 @@ def load_config(
         ConfigError: for an unknown field (with the nearest valid name), a bad value or a contradiction.
     """
     values: dict[str, object] = {}
-    values.update(_from_environment(environment or {}))
+    values.update(environment_values(environment or {}, _check_name))
     if file is not None:
         values.update(read_config_file(file))
     values.update({name: value for name, value in arguments.items() if value is not None})
@@ -479,7 +479,7 @@ def read_config_file(path: Path) -> dict[str, object]:
     Raises:
         ConfigError: when it cannot be read, parsed, or names an unknown field or section.
     """
-    return _flatten(read_mapping(path), str(path))
+    return flat_values(read_mapping(path), str(path), field_sections(), _check_name)
 
 
 def read_mapping(path: Path) -> Mapping[object, object]:
@@ -555,26 +555,39 @@ def _format_name(path: Path) -> str:
     return "JSON" if path.suffix == ".json" else "YAML"
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+def environment_values(environment: Mapping[str, str], check: Callable[[str, str], None]) -> dict[str, object]:
+    """Return the fields that variables `FORGE_<FIELD>` give; `check` is asked about each name and its source."""
     values: dict[str, object] = {}
     for variable, text in environment.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in RESERVED_ENVIRONMENT:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        _check_name(name, f"environment variable {variable}")
+        check(name, f"environment variable {variable}")
         values[name] = text
     return values
 
 
-def _flatten(content: Mapping[object, object], source: str) -> dict[str, object]:
-    sections = field_sections()
+def flat_values(
+    content: Mapping[object, object], source: str, sections: Mapping[str, str], check: Callable[[str, str], None]
+) -> dict[str, object]:
+    """Return the fields of a file, flat or grouped by section, as flat values.
+
+    Args:
+        content: of the file.
+        source: what to call it.
+        sections: the section of every field.
+        check: is asked about each name and its source.
+
+    Raises:
+        ConfigError: for a field in another section than its own, or one that is given twice.
+    """
     values: dict[str, object] = {}
     for key, value in content.items():
         name = str(key)
-        is_section = name in get_args(Section) and isinstance(value, dict)
+        is_section = name in sections.values() and isinstance(value, dict)
         members = value.items() if is_section and isinstance(value, dict) else [(name, value)]
         for member, member_value in members:
-            _check_name(str(member), source)
+            check(str(member), source)
             if is_section and sections[str(member)] != name:
                 raise ConfigError(f"{source}: {member} belongs to section {sections[str(member)]}, not {name}")
             if str(member) in values:
@@ -583,13 +596,26 @@ def _flatten(content: Mapping[object, object], source: str) -> dict[str, object]
     return values
 
 
-def _check_name(name: str, source: str) -> None:
-    known = list(QuietSTaRConfig.model_fields)
+def check_known(name: str, source: str, known: Sequence[str], otherwise: str) -> None:
+    """Refuse a field that does not exist.
+
+    Args:
+        name: of the field.
+        source: where it stands.
+        known: every field.
+        otherwise: the hint when none of them is similar.
+
+    Raises:
+        ConfigError: with the nearest name, if there is one.
+    """
     if name in known:
         return
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else "see `forge config --schema`"
-    raise ConfigError(f"{source}: unknown field {name}; {hint}")
+    raise ConfigError(f"{source}: unknown field {name}; {f'did you mean {near[0]}?' if near else otherwise}")
+
+
+def _check_name(name: str, source: str) -> None:
+    check_known(name, source, list(QuietSTaRConfig.model_fields), "see `forge config --schema`")
 
 
 def _explain(error: ValidationError) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent_forge.command_parts import Assignments, ConfigFile, show_results, shown_progress
 from agent_forge.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -23,11 +24,9 @@ def story(
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Write one report of an evolution and its bake; the best base model answers the last questions for the total."""
-    from agent_forge.progress import choose_progress
-    from agent_forge.stages.context import Silent
     from agent_forge.story import write_story
 
-    typer.echo(f"story    {write_story(directory, Silent() if quiet else choose_progress())}")
+    typer.echo(f"story    {write_story(directory, shown_progress(quiet))}")
 
 
 def evo(
@@ -46,10 +45,8 @@ def evo(
         str | None, typer.Option(help="Publish to this directory or s3://bucket/prefix too: champions/DIGEST/.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
-    config: Annotated[Path | None, typer.Option(help="JSON or YAML file of fields.")] = None,
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="FIELD=VALUE, any field; may be repeated.")
-    ] = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
     allow_code_execution: Annotated[
         bool, typer.Option("--allow-code-execution", help="Judge code by running it in a sandbox.")
     ] = False,
@@ -78,24 +75,15 @@ def evo(
     settings = load_settings(arguments, config, os.environ)
     try:
         from agent_forge.evomerge import EvoMerge
-        from agent_forge.progress import choose_progress
-        from agent_forge.stages.context import Silent
 
-        evolution = EvoMerge(settings, resume, Silent() if quiet else choose_progress())
+        evolution = EvoMerge(settings, resume, shown_progress(quiet))
         report = evolution.run()
         _show(report, json_lines)
         results = evolution.bake(report) if then_bake else None
     except KeyboardInterrupt as cause:
         raise Interrupted(f"interrupted; add --resume to continue in {settings.directory}") from cause
-    if results is None:
-        return
-    if json_lines:
-        typer.echo(results.model_dump_json())
-        return
-    typer.echo(f"verdict  {results.verdict}" + (f", then {results.verification}" if results.verification else ""))
-    typer.echo(f"why      {results.reason}")
-    typer.echo(f"model    {results.model_path}")
-    typer.echo(f"report   {results.report_path}")
+    if results is not None:
+        show_results(results, json_lines)
 
 
 def _show(report: "EvolutionReport", as_json: bool) -> None:

@@ -10,21 +10,21 @@ One file serves `forge evo` and the bake after it: questions, prompting, samplin
 fields. Values come from the same four sources as the bake's, and unknown fields are errors.
 """
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from agent_forge.config import (
-    ENVIRONMENT_PREFIX,
-    RESERVED_ENVIRONMENT,
     Names,
     QuietSTaRConfig,
     build_config,
+    check_known,
+    environment_values,
     field_sections,
     field_stages,
+    flat_values,
     parse_value,
     read_mapping,
     split_commas,
@@ -168,14 +168,10 @@ def load_settings(
     Raises:
         ConfigError: for an unknown field (with the nearest valid name), a bad value or a contradiction.
     """
-    values: dict[str, object] = {}
-    for variable, text in (environment or {}).items():
-        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in RESERVED_ENVIRONMENT:
-            name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-            _check_name(name, f"environment variable {variable}")
-            values[name] = text
+    values = environment_values(environment or {}, _check_name)
     if file is not None:
-        values.update(_flatten(read_mapping(file), str(file)))
+        sections = {**field_sections(), **dict.fromkeys(EvolutionConfig.model_fields, SECTION)}
+        values.update(flat_values(read_mapping(file), str(file), sections, _check_name))
     values.update({name: value for name, value in arguments.items() if value is not None})
     for name in values:
         _check_name(name, "argument" if name in arguments else "configuration")
@@ -212,29 +208,9 @@ def _build(values: Mapping[str, object]) -> EvolutionSettings:
     return EvolutionSettings(evolution=evolution, bake=bake)
 
 
-def _flatten(content: Mapping[object, object], source: str) -> dict[str, object]:
-    sections = {**field_sections(), **dict.fromkeys(EvolutionConfig.model_fields, SECTION)}
-    values: dict[str, object] = {}
-    for key, value in content.items():
-        name = str(key)
-        grouped = isinstance(value, dict) and name in sections.values()
-        members: Mapping[Any, object] = value if grouped and isinstance(value, dict) else {name: value}
-        for member, member_value in members.items():
-            _check_name(str(member), source)
-            if grouped and sections[str(member)] != name:
-                raise ConfigError(f"{source}: {member} belongs to section {sections[str(member)]}, not {name}")
-            if str(member) in values:
-                raise ConfigError(f"{source}: {member} is given twice")
-            values[str(member)] = member_value
-    return values
-
-
 def _check_name(name: str, source: str) -> None:
     known = [*EvolutionConfig.model_fields, *QuietSTaRConfig.model_fields]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else "see docs/evolution.md and docs/configuration.md"
-        raise ConfigError(f"{source}: unknown field {name}; {hint}")
+    check_known(name, source, known, "see docs/evolution.md and docs/configuration.md")
 
 
 def _explain(error: ValidationError) -> str:

@@ -21,7 +21,7 @@ LAYERS = (
     ),
     (
         *("quietstar_baker", "evomerge", "cli", "commands", "audit_commands", "artifact_commands"),
-        *("evolution_commands", "evolution_task", "story", "serving_commands", "demo"),
+        *("command_parts", "evolution_commands", "evolution_task", "story", "serving_commands", "demo"),
     ),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
