@@ -8,7 +8,7 @@ import pytest
 from report.sample_run import RUNS
 
 from agent_forge.errors import InputError
-from agent_forge.stages import executor
+from agent_forge.stages import executor_input
 from agent_forge.stages.context import Silent
 from agent_forge.stages.executor import run_executor_input
 from agent_forge.storage.beside import put_beside
@@ -51,7 +51,7 @@ def installation(server, bucket, monkeypatch):
 @pytest.fixture
 def resolve(tmp_path, monkeypatch):
     """Run resolve-champion as a pod whose artifacts lie below a prefix; return its parameters and its warnings."""
-    monkeypatch.setitem(executor._ROOTS, "minio", str(tmp_path / "minio"))
+    monkeypatch.setitem(executor_input._ROOTS, "minio", str(tmp_path / "minio"))
 
     def run(prefix: str, **values) -> tuple[dict, tuple[str, ...]]:
         names = ("full_config", "already_published", "bake_id")
