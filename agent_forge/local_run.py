@@ -11,6 +11,7 @@ from typing import Any
 
 from agent_forge.config import QuietSTaRConfig, narrowed
 from agent_forge.errors import CheckFailed, ForgeError, InputError, Interrupted
+from agent_forge.questions.split import Splits
 from agent_forge.records import ChampionRecord, Receipt, RunRecord, read_record
 from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import ARTIFACT_FILES, Progress, StageContext, StageOutcome
@@ -45,7 +46,10 @@ class Finished:
 
 @dataclass
 class LocalRun:
-    """Runs stages one after another in one run directory; `ended` is called after each of them."""
+    """Runs stages one after another in one run directory; `ended` is called after each of them.
+
+    `drawn` are the questions, for the stages that would draw them again.
+    """
 
     config: QuietSTaRConfig
     directory: RunDirectory
@@ -53,6 +57,7 @@ class LocalRun:
     progress: Progress
     held: Held | None = None
     ended: Callable[[], None] = lambda: None
+    drawn: Splits | None = None
     finished: dict[str, Finished] = field(default_factory=dict)
     _models: dict[str, Any] = field(default_factory=dict)
 
@@ -126,6 +131,7 @@ class LocalRun:
             scratch=working / "scratch",
             progress=self.progress,
             models=self._models,
+            drawn=self.drawn,
             held=self.held,
         )
         outcome = run_in_fresh_process(name, context, working) if fresh_process else find_stage(name).carry_out(context)

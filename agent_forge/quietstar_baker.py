@@ -15,6 +15,7 @@ from agent_forge.errors import LeaseLost, OutputError, StoreError
 from agent_forge.local_run import Finished, Inputs, LocalRun
 from agent_forge.models.device import resolve_device
 from agent_forge.questions.corpora import open_corpora
+from agent_forge.questions.split import Splits
 from agent_forge.records import (
     ChampionRecord,
     GateReport,
@@ -57,6 +58,7 @@ class QuietSTaRBaker:
         self._directory = RunDirectory(directory_of(config.output_path))
         self._progress = progress or Silent()
         self._selection = "{}"
+        self._drawn: Splits | None = None
 
     async def run_baking_pipeline(self) -> Mapping[str, Any]:
         """Run everything; return the results as a mapping, see `records.RunResults`.
@@ -89,7 +91,8 @@ class QuietSTaRBaker:
         check_champion(config, path)
         digest = path_digest(path)
         self._selection = champion_selection(config, path, digest)
-        questions = draw_questions(config, read_selection(self._selection)).report
+        self._drawn = draw_questions(config, read_selection(self._selection))
+        questions = self._drawn.report
         return champion_record(config, path, digest, questions), questions
 
     def _tracked(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
@@ -153,7 +156,7 @@ class QuietSTaRBaker:
         self, champion: ChampionRecord, questions: SplitReport, held: Held | None, tracker: Tracker
     ) -> RunResults:
         digests = questions.inputs()
-        run = LocalRun(self._config, self._directory, champion, self._progress, held, tracker.look)
+        run = LocalRun(self._config, self._directory, champion, self._progress, held, tracker.look, self._drawn)
         # What was published elsewhere may have been removed since, or the place may be another one now.
         gone = held is not None
         bake_id = {"bake_id": champion.bake_id}
@@ -162,6 +165,8 @@ class QuietSTaRBaker:
         resolved = run.stage("resolve-champion", sources={"champion": champion.digest})
         asked = {**cut, "champion_selection": self._selection}
         prepared = run.stage("prepare-questions", sources=digests, parameters=asked)
+        # They lie in files now; memory need not hold them for the whole run.
+        self._drawn = run.drawn = None
         source = {"champion_uri": champion.uri, "champion_digest": champion.digest}
         loaded = run.stage("load-and-extend", parameters=source)
         known = {

@@ -159,6 +159,13 @@ def _invert(cumulative_BK: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tens
     return torch.searchsorted(cumulative_BK, threshold_B1, right=True)
 
 
+def _rule_out(logits_BV: torch.Tensor, token: int, rows: list[bool]) -> None:
+    if all(rows):
+        logits_BV[:, token] = -torch.inf
+    elif any(rows):
+        logits_BV[torch.tensor(rows, device=logits_BV.device), token] = -torch.inf
+
+
 class TransformersSampler:
     """The reference engine: one forward pass per token for a whole batch.
 
@@ -280,7 +287,7 @@ class TransformersSampler:
             script=request.script,
             decode=self._prompting.decode,
             piece=self._piece,
-            uniforms=np.random.default_rng([request.seed, 1]),
+            uniforms=np.random.default_rng([request.seed, 1]) if self._rules.placement == "sentence" else None,
         )
 
     def _uniforms(self, requests: list[Request]) -> list[np.ndarray]:
@@ -290,10 +297,8 @@ class TransformersSampler:
         ]
 
     def _ban(self, logits_BV: torch.Tensor, rows: list[RowState]) -> None:
-        start = torch.tensor([row.bans_start for row in rows], device=logits_BV.device)
-        end = torch.tensor([row.bans_end for row in rows], device=logits_BV.device)
-        logits_BV[start, self._rules.start_id] = -torch.inf
-        logits_BV[end, self._rules.end_id] = -torch.inf
+        _rule_out(logits_BV, self._rules.start_id, [row.bans_start for row in rows])
+        _rule_out(logits_BV, self._rules.end_id, [row.bans_end for row in rows])
 
     def _steps(self, requests: list[Request]) -> Generator[torch.Tensor, list[int], None]:
         """Yield the next-token logits (B, V; float32); send the tokens to feed, get the logits after them."""

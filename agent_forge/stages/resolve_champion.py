@@ -37,7 +37,7 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     check_champion(config, path)
     digest = path_digest(path)
     selection = champion_selection(config, path, digest)
-    report = draw_questions(config, read_selection(selection)).report
+    report = (context.drawn or draw_questions(config, read_selection(selection))).report
     record = champion_record(config, path, digest, report)
     write_atomic(context.outputs["champion"], record.model_dump_json(indent=2) + "\n")
     parameters = {
