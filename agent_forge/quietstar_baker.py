@@ -12,6 +12,7 @@ from typing import Any
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import LeaseLost, OutputError, StoreError
+from agent_forge.fresh_process import Waiting
 from agent_forge.local_run import Finished, Inputs, LocalRun
 from agent_forge.models.device import resolve_device
 from agent_forge.questions.corpora import open_corpora
@@ -50,13 +51,21 @@ class QuietSTaRBaker:
         config: what to do.
         resume: continue a run that was stopped; without it a used run directory is refused.
         progress: is told how far each stage has come.
+        waiting: process for verify, which wants one of its own; without it one is started.
     """
 
-    def __init__(self, config: QuietSTaRConfig, resume: bool = False, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        config: QuietSTaRConfig,
+        resume: bool = False,
+        progress: Progress | None = None,
+        waiting: Waiting | None = None,
+    ) -> None:
         self._config = config
         self._resume = resume
         self._directory = RunDirectory(directory_of(config.output_path))
         self._progress = progress or Silent()
+        self._waiting = waiting
         self._selection = "{}"
         self._drawn: Splits | None = None
 
@@ -156,7 +165,9 @@ class QuietSTaRBaker:
         self, champion: ChampionRecord, questions: SplitReport, held: Held | None, tracker: Tracker
     ) -> RunResults:
         digests = questions.inputs()
-        run = LocalRun(self._config, self._directory, champion, self._progress, held, tracker.look, self._drawn)
+        run = LocalRun(
+            *(self._config, self._directory, champion, self._progress, held, tracker.look, self._drawn, self._waiting)
+        )
         # What was published elsewhere may have been removed since, or the place may be another one now.
         gone = held is not None
         bake_id = {"bake_id": champion.bake_id}
