@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from agent_forge.models.sample import Request, Sampled, TransformersSampler, choose_tokens, plan_batches
+from agent_forge.models.choosing import choose_tokens
+from agent_forge.models.sample import Request, Sampled, TransformersSampler, plan_batches
 from agent_forge.models.slots import Pass, SlotCache, feed, running
 from agent_forge.thoughts import RowState
 

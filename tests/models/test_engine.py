@@ -25,9 +25,10 @@ from tiny_sampling import (
 )
 
 from agent_forge.errors import QuestionError
+from agent_forge.models.choosing import Decoding
 from agent_forge.models.engine import STRETCH, SharingSampler
 from agent_forge.models.engine_fit import fault, open_sampler
-from agent_forge.models.sample import Decoding, plan_batches
+from agent_forge.models.sample import plan_batches
 
 HEAD = ids("The quick brown fox jumps over the lazy dog. 0123456789 ")
 # Longer than the window of the kinds that have one; every question in every arm, several times.

@@ -32,8 +32,9 @@ from tiny_sampling import (
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import QuestionError
+from agent_forge.models.choosing import Decoding
 from agent_forge.models.extend import save_extended
-from agent_forge.models.sample import Decoding, TransformersSampler, plan_batches
+from agent_forge.models.sample import TransformersSampler, plan_batches
 from agent_forge.records import SplitReport
 from agent_forge.stages.context import StageContext
 from agent_forge.stages.rows import open_bench
