@@ -9,7 +9,6 @@ What a row is made to do, the random numbers that choose its tokens and the choi
 `sample.py`; so its completions are the reference's, up to the rounding of matrix products of other shapes.
 """
 
-import gc
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 
 from agent_forge.models.choosing import choose_tokens
+from agent_forge.models.memory import give_back_memory, is_out_of_memory
 from agent_forge.models.sample import Request, Sampled, TransformersSampler, plan_batches
 from agent_forge.models.slots import Pass, SlotCache, feed, running
 from agent_forge.thoughts import RowState
@@ -107,7 +107,7 @@ class _Run:
         """Make one pass; return the rows that are done after it.
 
         Raises:
-            torch.OutOfMemoryError: when the memory does not hold a single row.
+            torch.OutOfMemoryError, MemoryError, RuntimeError: when the memory does not hold a single row.
         """
         try:
             self._read_head()
@@ -115,8 +115,8 @@ class _Run:
             fed = [row for row in self.rows if row.feed]
             self._commit(fed, self._proposals(fed))
             self._follow_leaders()
-        except torch.OutOfMemoryError:
-            if len(self.rows) <= 1:
+        except (MemoryError, RuntimeError) as error:
+            if len(self.rows) <= 1 or not is_out_of_memory(error):
                 raise
             backing_off = True
         else:
@@ -219,9 +219,7 @@ class _Run:
                 row.leader, row.feed = None, list(row.known)
         self.most_rows = keep
         self.engine.backed_off_to = min(keep, self.engine.backed_off_to or keep)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back_memory()
         self.cache.shrink(keep, max(row.cached for row in self.rows))
 
 

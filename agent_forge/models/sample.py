@@ -5,7 +5,6 @@ count from the row's first real token, padding is masked, and the n-th sampled t
 number of the row's own stream. This is the simple path, the reference that faster engines are tested against.
 """
 
-import gc
 import inspect
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 
 from agent_forge.errors import QuestionError
 from agent_forge.models.choosing import Decoding, choose_tokens
+from agent_forge.models.memory import give_back_memory, is_out_of_memory
 from agent_forge.models.prompting import Prompting
 from agent_forge.thoughts import RowState, Script, ThoughtRules
 
@@ -164,12 +164,11 @@ class TransformersSampler:
         """Sample one batch, halving it for as long as the device runs out of memory."""
         try:
             return self._sample_batch(requests)
-        except torch.OutOfMemoryError:
-            if len(requests) == 1:
+        except (MemoryError, RuntimeError) as error:
+            if len(requests) == 1 or not is_out_of_memory(error):
                 raise
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        # Outside of the handler, which would keep the tensors of the failed batch alive.
+        give_back_memory()
         half = (len(requests) + 1) // 2
         self.backed_off_to = min(half, self.backed_off_to or half)
         return self._sample_within_memory(requests[:half]) + self._sample_within_memory(requests[half:])
