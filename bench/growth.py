@@ -67,10 +67,11 @@ def measure(questions: int, rounds: int, shard: int) -> dict[str, float]:
     from agent_forge.models.extend import extend
     from agent_forge.models.load import load_champion
     from agent_forge.models.prompting import Prompting
-    from agent_forge.records import Question, ResultRow, read_rows, rows_text
+    from agent_forge.records import Question, ResultRow, read_rows
     from agent_forge.stages.context import StageContext
     from agent_forge.stages.evaluate_round import evaluate_arms
     from agent_forge.stages.rows import Bench
+    from agent_forge.storage.files import write_parts_atomic
     from agent_forge.thoughts import ThoughtRules
 
     config = QuietSTaRConfig(model_path="m", output_path="o", max_thought_length=8, max_answer_tokens=8)
@@ -90,10 +91,9 @@ def measure(questions: int, rounds: int, shard: int) -> dict[str, float]:
                 scratch = Path(place) / f"{round_number}-{first}"
                 scratch.mkdir()
                 context = StageContext(config, {}, {}, {}, scratch)
-                rows = evaluate_arms(context, bench, asked[first : first + shard], set(), round_number)
+                arms = evaluate_arms(context, bench, asked[first : first + shard], set(), round_number)
                 files.append(scratch / "results.jsonl")
-                files[-1].write_text(rows_text(rows))
-                del rows
+                write_parts_atomic(files[-1], (line for rows in arms.values() for line in rows.lines()))
         evaluated, held = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         everything = [row for file in files for row in read_rows(ResultRow, file)]
         judge(everything, alpha=0.05, min_improvement=0.02, non_inferiority_margin=0.05, power=0.8)
