@@ -98,11 +98,23 @@ def bench_of(
     decoding = Decoding(config.temperature if temperature is None else temperature, config.top_p, config.top_k)
     fitted = (loaded.model, prompting, rules, decoding, loaded.context_length)
     if config.engine == "reference":
+        context.computed_by.update(computed_by(loaded), engine="reference")
         return Bench(loaded, prompting, rules, TransformersSampler(*fitted))
     sampler, why = open_sampler(*fitted)
     if why is not None:
         context.warn(f"rows are sampled by the slower reference engine: {why}")
+        context.computed_by.update(computed_by(loaded), engine="reference")
+    else:
+        # Compared, on this very model, with the attention that stands here.
+        attention = f"the engine's own, checked against {loaded.attention}"
+        context.computed_by.update(computed_by(loaded) | {"attention": attention}, engine="sharing")
     return Bench(loaded, prompting, rules, sampler)
+
+
+def computed_by(loaded: LoadedModel) -> dict[str, str]:
+    """Return what a model runs on."""
+    dtype = str(loaded.dtype).removeprefix("torch.")
+    return {"device": str(loaded.model.device), "arithmetic": dtype, "attention": loaded.attention}
 
 
 def open_model(context: StageContext, model: Path) -> LoadedModel:
