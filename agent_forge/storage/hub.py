@@ -185,10 +185,12 @@ class Branch:
 
 
 def api() -> Any:
-    """Return the library's client, which waits for an answer, but not for ever, and logs no signed addresses."""
+    """Return the library's client: it waits, but not for ever, logs no signed addresses and draws no bars into logs."""
     import huggingface_hub
-    from huggingface_hub.utils import get_session
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, get_session
 
+    if not are_progress_bars_disabled():
+        disable_progress_bars()
     get_session().timeout = _SECONDS
     # Filters are kept once, however often they are added.
     logging.getLogger("huggingface_hub.utils._http").addFilter(without_queries)

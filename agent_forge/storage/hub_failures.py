@@ -45,7 +45,9 @@ def talking_about(place: object) -> Iterator[None]:
 def line_of(cause: BaseException) -> str:
     """Return the first line of what the library says, without the signatures that addresses carry."""
     told = str(getattr(cause, "server_message", None) or cause).strip() or type(cause).__name__
-    return _cut(told.splitlines()[0]).rstrip(".")
+    line = _cut(told.splitlines()[0]).rstrip(".")
+    # Of an upload that failed the library says which file, and behind that why.
+    return f"{line}: {line_of(cause.__cause__)}" if isinstance(cause, RuntimeError) and cause.__cause__ else line
 
 
 def passing(cause: BaseException) -> bool:

@@ -234,7 +234,8 @@ class HubPublication:
 
     def _send(self, path: Path, name: str, held: Held | None) -> Any:
         """Upload a file that is large; small ones travel in the commit. Return the operation that makes it visible."""
-        check_held(held)
+        if held is not None:
+            held.check_heard()
         operation = addition(name, path)
         api().preupload_lfs_files(self._root.name, [operation], revision=self._branch.name, free_memory=False)
         return operation
