@@ -205,7 +205,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "RevisionNotFound")
             return
         files = self.hub.commits[commit].items()
-        found = [self._described(name, content) for name, content in files if not folder or name.startswith(f"{folder}/")]
+        found = [
+            self._described(name, content) for name, content in files if not folder or name.startswith(f"{folder}/")
+        ]
         if "expand=True" in self.path or "expand=true" in self.path:
             last = {"id": commit, "title": "x", "date": "2026-01-01T00:00:00.000Z"}
             found = [{**item, "lastCommit": last} for item in found]
@@ -327,4 +329,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
-
