@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -32,6 +33,7 @@ class Hub:
         large: bytes of large files, by the digest that they were sent under.
         called: digests that large files were sent under, by their own.
         history: commits of each branch, as (repository, branch, id), in the order they were made.
+        ages: hours since a commit was made, where a test says so; else none.
         token: that is asked for where something is written; None for nobody's.
         cut: path of a file whose next answer breaks off half way.
         flip: path of a file that is sent with one bit flipped, though its digest is stated right.
@@ -47,6 +49,7 @@ class Hub:
     large: dict[str, bytes] = field(default_factory=dict)
     called: dict[str, str] = field(default_factory=dict)
     history: list[tuple[str, str, str]] = field(default_factory=list)
+    ages: dict[str, float] = field(default_factory=dict)
     token: str | None = None
     cut: str | None = None
     flip: str | None = None
@@ -163,7 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self, path: str, body: bytes) -> None:
         parts = path.split("/")
-        if parts[0] == "large":
+        if not path:
+            self._send(200, b"")
+        elif parts[0] == "large":
             self._large(parts[1], body)
         elif path.endswith(".git/info/lfs/objects/batch"):
             self._batch(json.loads(body))
@@ -209,12 +214,23 @@ class _Handler(BaseHTTPRequestHandler):
             self._described(name, content) for name, content in files if not folder or name.startswith(f"{folder}/")
         ]
         if "expand=True" in self.path or "expand=true" in self.path:
-            last = {"id": commit, "title": "x", "date": "2026-01-01T00:00:00.000Z"}
-            found = [{**item, "lastCommit": last} for item in found]
+            found = [{**item, "lastCommit": self._last(repository, revision, str(item["path"]))} for item in found]
         if found or not folder:
             self._json(found)
         else:
             self._refuse(404, "EntryNotFound")
+
+    def _last(self, repository: str, branch: str, path: str) -> dict[str, str]:
+        """Describe the commit that a file came with."""
+        of_branch = [commit for name, there, commit in self.hub.history if (name, there) == (repository, branch)]
+        head = self.hub.branches[repository][branch]
+        content, found = self.hub.commits[head][path], head
+        for commit in reversed(of_branch or [head]):
+            if self.hub.commits[commit].get(path) != content:
+                break
+            found = commit
+        when = datetime.now(UTC) - timedelta(hours=self.hub.ages.get(found, 0.0))
+        return {"id": found, "title": "x", "date": when.strftime("%Y-%m-%dT%H:%M:%S.000Z")}
 
     def _make_branch(self, repository: str, branch: str) -> None:
         with self.hub.lock:
