@@ -55,7 +55,7 @@ def fetched(model: str) -> tuple[Path, Path | None]:
     reference = find(model)
     path = reference.path()
     # The hub's cache keeps files as links into a directory beside its snapshots.
-    return path, path.parent.parent / "blobs" if isinstance(reference, HubReference) else None
+    return path, reference.blobs(path) if isinstance(reference, HubReference) else None
 
 
 def lineage(

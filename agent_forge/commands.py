@@ -193,7 +193,7 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Run directory.")]) -> N
 
 
 def gc(
-    root: Annotated[str, typer.Argument(help="Publication root: a directory or s3://bucket/prefix.")],
+    root: Annotated[str, typer.Argument(help="Publication root: a directory, s3://bucket/prefix or hf://owner/name.")],
     delete: Annotated[bool, typer.Option("--delete", help="Remove what is listed.")] = False,
     older_than: Annotated[float, typer.Option(min=1, help="Hours since it was last written.")] = 24,
 ) -> None:

@@ -25,6 +25,7 @@ from agent_forge.storage.origin import origin_of, read_selection, selection_para
 from agent_forge.storage.publication import IN_THE_PIPELINE, publication, publication_of
 from agent_forge.storage.references import find
 from agent_forge.storage.s3_publication import S3Publication
+from agent_forge.storage.weights_and_biases import at_weights_and_biases
 
 
 def resolve_champion(context: StageContext) -> StageOutcome:
@@ -140,6 +141,11 @@ def check_champion(config: QuietSTaRConfig, path: Path) -> None:
         if path.is_dir() and inside:
             raise ConfigError(f"{field} {place} is inside the champion {path}, which is never changed; choose another")
     _refuse_credentials(config)
+    if config.signing_key_file and at_weights_and_biases(config.publish_to or config.output_path):
+        raise ConfigError(
+            "signing_key_file: a version at Weights & Biases cannot be added to once it is there, so no signature can "
+            "stand beside its manifest; leave it out, or publish elsewhere"
+        )
     require_room(config, outline(path))
 
 

@@ -106,7 +106,7 @@ class S3Publication:
 
     def lease(self, bake_id: str) -> "S3Lease":
         """Return the place of a bake's lease."""
-        return S3Lease(self._client, self._root / "leases" / f"{bake_id}.json")
+        return S3Lease(self._client, self._root / "leases" / f"{bake_id}.json", self._lease_seconds)
 
     def publish(self, model: Path, manifest: Manifest, held: Held | None = None, watcher: Watcher | None = None) -> str:
         """Publish a verified model; a no-op when the same bake is there already.
@@ -253,15 +253,15 @@ class S3Publication:
         def published() -> bool:
             return stored(self._client, manifest) is not None
 
-        with leased(self.lease(bake_id), published, self._lease_seconds) as own:
+        with leased(self.lease(bake_id), published) as own:
             yield own
 
 
 class S3Lease:
     """A lease that is an object; swaps are conditional writes."""
 
-    def __init__(self, client: Any, place: Location) -> None:
-        self._client, self._place = client, place
+    def __init__(self, client: Any, place: Location, seconds: float = LEASE_SECONDS) -> None:
+        self._client, self._place, self.seconds = client, place, seconds
 
     def __str__(self) -> str:
         return str(self._place)

@@ -39,7 +39,8 @@ class Artifact:
         entries = {name: _entry(name, content) for name, content in files.items()}
         self.manifest = SimpleNamespace(entries=entries)
 
-    def download(self, root: str) -> str:
+    def download(self, root: str, skip_cache: bool = False) -> str:
+        assert skip_cache
         self.downloads += 1
         for entry in self.manifest.entries.values():
             entry.download(root)

@@ -6,6 +6,7 @@ import pytest
 from agent_forge.cli import app
 from agent_forge.errors import InputError
 from agent_forge.storage import leftovers
+from agent_forge.storage.hub_lease import LEASES
 from agent_forge.storage.leftovers import find_leftovers, remove
 from agent_forge.storage.s3 import Location
 
@@ -119,3 +120,41 @@ def test_the_command_lists_and_refuses_what_is_no_root(root, capsys):
     assert f"baked/{DEAD}" in shown and "--delete removes them" in shown
     with pytest.raises(InputError, match="no directory"):
         find_leftovers(str(root / "nothing"), 24)
+
+
+@pytest.fixture
+def hub_root(hub, tmp_path, monkeypatch):
+    """A repository that was published to two days ago; one bake is being made."""
+    monkeypatch.setenv("FORGE_HOME", str(tmp_path / "home"))
+    main, leases = {"README.md": b"mine"}, {}
+    for name in (*REMOVED, *KEPT):
+        (leases if name.startswith("leases/") else main)[name] = b"x"
+    hub.ages[hub.commit("org/models", main)] = 48
+    hub.ages[hub.commit("org/models", {name: leases[name] for name in REMOVED if name in leases}, LEASES)] = 48
+    hub.ages[hub.commit("org/models", leases, LEASES)] = 0.01
+    return "hf://org/models"
+
+
+def test_on_the_hub_only_what_interrupted_work_left_is_found_and_removed(hub, hub_root):
+    found = find_leftovers(hub_root, 24)
+    assert {left.place.rpartition("org/models")[2].partition("/")[2]: left.kind for left in found} == REMOVED
+    assert not find_leftovers(hub_root, 72)
+    before = hub.files("org/models"), hub.files("org/models", LEASES)
+    remove(hub_root, found)
+    gone = set(before[0]) - set(hub.files("org/models")) | set(before[1]) - set(hub.files("org/models", LEASES))
+    assert gone == set(REMOVED)
+    hub.history.clear()
+
+
+def test_on_the_hub_what_has_changed_since_it_was_listed_stays(hub, hub_root):
+    found = find_leftovers(hub_root, 24)
+    left = f"baked/{DEAD}/model.bin"
+    hub.commit("org/models", {**hub.files("org/models"), left: b"of somebody else"})
+    remove(hub_root, found)
+    assert hub.files("org/models")[left] == b"of somebody else"
+    hub.history.clear()
+
+
+def test_weights_and_biases_says_where_its_leftovers_are():
+    with pytest.raises(InputError, match="removed there"):
+        find_leftovers("wandb://team/project/name", 24)
