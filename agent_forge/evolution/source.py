@@ -12,7 +12,7 @@ from agent_forge.evolution.layers import has_vocabulary_rows, is_head
 from agent_forge.evolution.recipe import Parent, Recipe
 from agent_forge.evolution.tensors import Place, places, same_bytes
 from agent_forge.models.checks import inspect_checkpoint, read_json
-from agent_forge.storage.files import path_digest
+from agent_forge.storage.origin import champion_digest
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _open(label: str, parent: Parent) -> Source:
     checkpoint = inspect_checkpoint(path)
     if checkpoint.format != "safetensors":
         raise ChampionError(f"{label} is stored as {checkpoint.format}; only safetensors are merged, convert it first")
-    if parent.sha256 and (found := path_digest(path)) != parent.sha256:
+    if parent.sha256 and (found := champion_digest(path)) != parent.sha256:
         raise ChampionError(f"{label} has digest {found}, the recipe names {parent.sha256}; give the model it names")
     found_places = {name: place for file in checkpoint.files for name, place in places(file).items()}
     architecture = _architecture(label, path)
