@@ -160,6 +160,8 @@ def _find(name: str, field: str, references: Mapping[str, str], progress: Progre
 
 def _bare(reference: str) -> str:
     """Return a name that says nothing of the machine."""
+    if reference.startswith("bundled://"):
+        return reference
     if is_local(reference) or reference.startswith("file://"):
         return Path(reference.removeprefix("file://")).expanduser().resolve().name
     return reference
