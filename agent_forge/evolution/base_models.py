@@ -160,8 +160,6 @@ def _find(name: str, field: str, references: Mapping[str, str], progress: Progre
 
 def _bare(reference: str) -> str:
     """Return a name that says nothing of the machine."""
-    if reference.startswith("bundled://"):
-        return reference
-    if is_local(reference) or reference.startswith("file://"):
+    if reference.startswith("file://") or ("://" not in reference and is_local(reference)):
         return Path(reference.removeprefix("file://")).expanduser().resolve().name
     return reference
