@@ -56,7 +56,8 @@ def sha256(path):
 
 def server(model, manifest, template):
     """Return vLLM's command; where questions were not put by a chat template, write one that puts them the same way."""
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(model)]
+    # As a module, since `vllm serve` looks for a package called vllm, which builds for other devices are not.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     # Left to itself, vLLM serves a model that is stored in float32 in half of that; it was not measured so.
     command += ["--dtype", dtype_of(model)]
     command += ["--reasoning-parser-plugin", str(HERE / "thought_parser.py"), "--reasoning-parser", "quietstar"]

@@ -115,7 +115,7 @@ def test_a_model_that_would_be_asked_otherwise_than_it_was_measured_is_refused(t
 
 def served(model, tmp_path, digest):
     """Start a pod's command with a server in vLLM's place that prints what it was started with."""
-    server = tmp_path / "vllm" / "entrypoints" / "cli" / "main.py"
+    server = tmp_path / "vllm" / "entrypoints" / "openai" / "api_server.py"
     server.parent.mkdir(parents=True, exist_ok=True)
     server.write_text(FAKE_SERVER)
     given = {"QUIETSTAR_MODEL": str(model), "QUIETSTAR_MANIFEST_SHA256": digest, "TMPDIR": str(tmp_path)}
@@ -129,7 +129,7 @@ def test_a_pod_serves_what_was_promoted_and_nothing_else(model, tmp_path):
     done = served(model, tmp_path, digest)
     assert done.returncode == 0, done.stderr
     arguments, environment = json.loads(done.stdout)
-    assert arguments[1:3] == ["serve", str(model)] and arguments[-1] == "--port=8080"
+    assert arguments[1:3] == ["--model", str(model)] and arguments[-1] == "--port=8080"
     assert arguments[arguments.index("--reasoning-parser") + 1] == "quietstar"
     assert environment["QUIETSTAR_START"] == SAMPLE.config["start_thought_token"]
     template = Path(arguments[arguments.index("--chat-template") + 1]).read_text()
