@@ -33,10 +33,10 @@ from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, champion_selection, check_champion
 from agent_forge.stages.significance_gate import judge_configured
-from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.files import write_atomic
 from agent_forge.storage.lease import Held, leased
 from agent_forge.storage.minisign import read_secret_key
-from agent_forge.storage.origin import read_selection
+from agent_forge.storage.origin import champion_digest, read_selection
 from agent_forge.storage.publication import Publication, directory_of, publication
 from agent_forge.storage.question_files import cells_of_blocks
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
@@ -98,7 +98,7 @@ class QuietSTaRBaker:
         open_corpora(config.also_exclude)
         path = champion_path(config.model_path, self._progress)
         check_champion(config, path)
-        digest = path_digest(path)
+        digest = champion_digest(path)
         self._selection = champion_selection(config, path, digest)
         self._drawn = draw_questions(config, read_selection(self._selection))
         questions = self._drawn.report

@@ -19,9 +19,9 @@ from agent_forge.stages.rows import require_room
 from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.directory_publication import DirectoryPublication
-from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.files import write_atomic
 from agent_forge.storage.manifest import bake_id_of
-from agent_forge.storage.origin import origin_of, read_selection, selection_parameter
+from agent_forge.storage.origin import champion_digest, origin_of, read_selection, selection_parameter
 from agent_forge.storage.publication import IN_THE_PIPELINE, publication, publication_of
 from agent_forge.storage.references import find
 from agent_forge.storage.s3_publication import S3Publication
@@ -36,7 +36,7 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     open_corpora(config.also_exclude)
     path = champion_path(config.model_path, context.progress)
     check_champion(config, path)
-    digest = path_digest(path)
+    digest = champion_digest(path)
     selection = champion_selection(config, path, digest)
     report = (context.drawn or draw_questions(config, read_selection(selection))).report
     record = champion_record(config, path, digest, report)

@@ -28,6 +28,7 @@ from agent_forge.storage.hub_failures import talking_about
 from agent_forge.storage.hub_lease import LEASES, HubLease
 from agent_forge.storage.lease import Held, check_held, leased
 from agent_forge.storage.manifest import MANIFEST, AnyManifest, manifest_text
+from agent_forge.storage.minisign import SIGNATURE
 from agent_forge.storage.moving import Moving, Watcher
 
 # A commit for every heartbeat of the usual lease would use up what the hub allows.
@@ -177,7 +178,7 @@ class HubPublication:
     ) -> None:
         if MANIFEST in self._branch.files(place.folder, self._branch.head()):
             return
-        if set(list_names(model)) - {MANIFEST} != {file.path for file in manifest.files}:
+        if set(list_names(model)) - {MANIFEST, SIGNATURE} != {file.path for file in manifest.files}:
             raise OutputError(f"{model} changed while it was being published; run again")
         read_back: set[tuple[str, str]] = set()
         look = self._looking(model, manifest.files, place, held, {}, watcher)
