@@ -48,6 +48,7 @@ def bake_quietstar(
         list[Path] | None, typer.Option(help="File of text that no question may stand in; may be repeated.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    engine: Annotated[str | None, typer.Option(help="How rows are sampled: sharing, reference or vllm.")] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
     sign_key: Annotated[Path | None, typer.Option(help="Sign the manifest with this key; see forge keygen.")] = None,
@@ -70,6 +71,7 @@ def bake_quietstar(
         "eval_samples": eval_samples,
         "also_exclude": [str(path) for path in also_exclude] if also_exclude else None,
         "device": device,
+        "engine": engine,
         "signing_key_file": str(sign_key) if sign_key else None,
         "allow_code_execution": allow_code_execution or None,
     }

@@ -257,11 +257,11 @@ class QuietSTaRConfig(BaseModel):
     )
     top_p: float = _field(1.0, "evaluation", *SAMPLING, description="Nucleus of the sampling distribution.", gt=0, le=1)
     top_k: int = _field(0, "evaluation", *SAMPLING, description="Sample among the k likeliest tokens; 0: all.", ge=0)
-    engine: Literal["sharing", "reference"] = _field(
+    engine: Literal["sharing", "reference", "vllm"] = _field(
         "sharing",
         "evaluation",
         *SAMPLING,
-        description="How rows are sampled: with what prompts share computed once, or in plain batches.",
+        description="How rows are sampled: with what prompts share computed once, in plain batches, or by vLLM.",
     )
     batch_size: int = _field(
         16,
