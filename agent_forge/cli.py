@@ -95,10 +95,12 @@ def stage(
 ) -> None:
     """Run one stage, as its container does."""
     from agent_forge.progress import choose_progress
+    from agent_forge.stages.context import Silent
     from agent_forge.stages.executor import describe_task, run_executor_input
     from agent_forge.storage.files import write_atomic
 
-    progress = choose_progress(bar=False)
+    # Of processes that torchrun started, the first speaks for all.
+    progress = Silent() if os.environ.get("RANK", "0") != "0" else choose_progress(bar=False)
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     if name == "evolve":
