@@ -15,6 +15,7 @@ from agent_forge.errors import LeaseLost, OutputError, StoreError
 from agent_forge.fresh_process import Waiting
 from agent_forge.local_run import Finished, Inputs, LocalRun
 from agent_forge.models.device import resolve_device
+from agent_forge.models.vllm_engine import require_vllm
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.questions.split import Splits
 from agent_forge.records import (
@@ -93,6 +94,8 @@ class QuietSTaRBaker:
         """Look at and digest what is read from outside; bad input shows here, before anything is written."""
         config = self._config
         resolve_device(config.device)
+        if config.engine == "vllm":
+            require_vllm()
         if config.signing_key_file:
             read_secret_key(Path(config.signing_key_file))
         open_corpora(config.also_exclude)
