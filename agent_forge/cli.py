@@ -50,6 +50,7 @@ def bake_quietstar(
         list[Path] | None, typer.Option(help="File of text that no question may stand in; may be repeated.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    engine: Annotated[str | None, typer.Option(help="How rows are sampled: sharing, reference or vllm.")] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
     sign_key: Annotated[Path | None, typer.Option(help="Sign the manifest with this key; see forge keygen.")] = None,
@@ -72,6 +73,7 @@ def bake_quietstar(
         "eval_samples": eval_samples,
         "also_exclude": [str(path) for path in also_exclude] if also_exclude else None,
         "device": device,
+        "engine": engine,
         "signing_key_file": str(sign_key) if sign_key else None,
         "allow_code_execution": allow_code_execution or None,
     }
@@ -100,10 +102,12 @@ def stage(
     """Run one stage, as its container does."""
     with loading():
         from agent_forge.progress import choose_progress
+        from agent_forge.stages.context import Silent
         from agent_forge.stages.executor import describe_task, run_executor_input
         from agent_forge.storage.files import write_atomic
 
-    progress = choose_progress(bar=False)
+    # Of processes that torchrun started, the first speaks for all.
+    progress = Silent() if os.environ.get("RANK", "0") != "0" else choose_progress(bar=False)
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     if name == "evolve":

@@ -15,6 +15,7 @@ from agent_forge.errors import LeaseLost, OutputError, StoreError
 from agent_forge.fresh_process import Waiting
 from agent_forge.local_run import Finished, Inputs, LocalRun
 from agent_forge.models.device import resolve_device
+from agent_forge.models.vllm_engine import require_vllm
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.questions.split import Splits
 from agent_forge.records import (
@@ -33,10 +34,10 @@ from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, champion_selection, check_champion
 from agent_forge.stages.significance_gate import judge_configured
-from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.files import write_atomic
 from agent_forge.storage.lease import Held, leased
 from agent_forge.storage.minisign import read_secret_key
-from agent_forge.storage.origin import read_selection
+from agent_forge.storage.origin import champion_digest, read_selection
 from agent_forge.storage.publication import Publication, directory_of, publication
 from agent_forge.storage.question_files import cells_of_blocks
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
@@ -93,12 +94,14 @@ class QuietSTaRBaker:
         """Look at and digest what is read from outside; bad input shows here, before anything is written."""
         config = self._config
         resolve_device(config.device)
+        if config.engine == "vllm":
+            require_vllm()
         if config.signing_key_file:
             read_secret_key(Path(config.signing_key_file))
         open_corpora(config.also_exclude)
         path = champion_path(config.model_path, self._progress)
         check_champion(config, path)
-        digest = path_digest(path)
+        digest = champion_digest(path)
         self._selection = champion_selection(config, path, digest)
         self._drawn = draw_questions(config, read_selection(self._selection))
         questions = self._drawn.report
