@@ -159,6 +159,10 @@ class SampledRows(Generic[R]):
         """Return how many rows there are."""
         return len(self.places)
 
+    def every(self, step: int, first: int) -> "SampledRows[R]":
+        """Return each `step`-th of the rows, from `first` on."""
+        return SampledRows(self.log, self.places[first::step])
+
     def __iter__(self) -> Iterator[R]:
         """Yield every row."""
         return self.log.rows(self.places)
@@ -199,7 +203,7 @@ def sample_rows(
     prompts = prompt_lengths(bench, (row.question for row in asked)) if lengths is None else lengths
     _refuse_long(bench, zip((row.question for row in asked), (row.script for row in asked), prompts, strict=True))
     # The order of rows is the same whatever the batch size, so a run may be continued with another one.
-    order = _longest_first(prompts + np.fromiter((len(row.script.prefix_ids) for row in asked), np.int32))
+    order = _longest_first(prompts)
     done, size = BatchLog(log, kind), context.config.batch_size
     finished, tokens = len(done), 0
     context.progress.begin(log.stem, len(asked), finished)
