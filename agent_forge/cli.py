@@ -163,7 +163,7 @@ def gate(
     from agent_forge.storage.files import write_atomic
 
     planned = parse_planned(looks)
-    rows = [row for path in results for row in read_rows(ResultRow, path, ResultsError)]
+    rows = (row for path in results for row in read_rows(ResultRow, path, ResultsError))
     report = judge(rows, alpha, min_improvement, non_inferiority_margin, power, planned)
     write_atomic(out / "gate.json", report.model_dump_json(indent=2) + "\n")
     typer.echo(f"{report.verdict}: {report.reason}")
