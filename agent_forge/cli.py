@@ -38,7 +38,8 @@ def bake_quietstar(
     model: Annotated[str | None, typer.Option(help="Champion: directory, .gguf file or hub name.")] = None,
     out: Annotated[str | None, typer.Option(help="Run directory.")] = None,
     publish_to: Annotated[
-        str | None, typer.Option(help="Publish to this directory or s3://bucket/prefix, which runs may share.")
+        str | None,
+        typer.Option(help="Publish to this directory, s3://..., hf://... or wandb://..., which runs may share."),
     ] = None,
     eval_dataset: Annotated[
         str | None, typer.Option(help="arithmetic, gsm8k, math, code, reasoning or FILE.jsonl; several by commas.")
