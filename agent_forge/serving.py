@@ -50,8 +50,8 @@ def storage_uri(reference: str) -> str:
         )
     if reference.startswith("hf://") and HubPlace.parse(reference).folder:
         raise InputError(
-            f"KServe fetches whole repositories, not {reference}; say by --storage-uri where the cluster finds the same "
-            "files"
+            f"KServe fetches whole repositories, not {reference}; say by --storage-uri where the cluster finds the "
+            "same files"
         )
     # KServe writes a revision behind a colon.
     return reference.replace("@", ":") if reference.startswith("hf://") else reference.rstrip("/")
