@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from agent_forge.command_parts import shown_progress
 from agent_forge.errors import CheckFailed, ResultsError
 
 Alpha = Annotated[float, typer.Option(min=1e-6, max=0.499, help="The gate's rate of false bakes.")]
@@ -212,11 +213,12 @@ def gc(
 def merge(
     recipe: Annotated[Path, typer.Argument(help="YAML or JSON file: method, parents, weights ...")],
     out: Annotated[Path, typer.Option(help="Directory for the merged model; must not exist.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Merge models of one architecture into a new one."""
     from agent_forge.evolution.merge import merge as make
     from agent_forge.evolution.recipe import load_recipe
 
-    done = make(load_recipe(recipe), out)
+    done = make(load_recipe(recipe), out, watcher=shown_progress(quiet))
     typer.echo(f"merged  {out}")
     typer.echo(f"recipe  {done.recipe_sha256}")

@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from agent_forge.errors import ChampionError, ConfigError
 from agent_forge.models.checks import Checkpoint, inspect_checkpoint
 from agent_forge.models.device import choose_attention, place, resolve_device, resolve_dtype
+from agent_forge.models.memory import is_out_of_memory
 from agent_forge.storage.files import unwritable
 from agent_forge.storage.references.hub import HubReference
 
@@ -115,6 +116,43 @@ def outline(path: Path) -> int | None:
         _model_class(config)
     _check_end_token(path, tokenizer)
     return context_length(config)
+
+
+def load_outline(path: Path, device: str = "auto", dtype: str = "auto") -> LoadedModel:
+    """Load everything about a model but its weights, which another program is going to hold.
+
+    Args:
+        path: directory.
+        device: as of `load_champion`.
+        dtype: as of `load_champion`.
+
+    Returns:
+        A model whose weights have shapes and no values, on the device `meta`.
+
+    Raises:
+        ChampionError: when it is not a whole, safe causal language model with a tokenizer that has an end token.
+        ConfigError: for a device or dtype that is not there.
+    """
+    where = resolve_device(device)
+    checkpoint = inspect_checkpoint(path)
+    compute = _compute_dtype(dtype, checkpoint, where)
+    with quiet(), _explained(path):
+        tokenizer = _read_tokenizer(checkpoint)
+        config = transformers.AutoConfig.from_pretrained(checkpoint.directory, **_source_arguments(checkpoint))
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(config, dtype=compute)
+        if (checkpoint.directory / transformers.utils.GENERATION_CONFIG_NAME).exists():
+            model.generation_config = transformers.GenerationConfig.from_pretrained(checkpoint.directory)
+    return LoadedModel(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        checkpoint_dtype=checkpoint.dtype,
+        dtype=compute,
+        attention="none",
+        context_length=context_length(config),
+        warnings=tuple(_check_tokenizer(path, model, tokenizer)),
+        path=path,
+    )
 
 
 def context_length(config: Any) -> int | None:
@@ -260,11 +298,11 @@ def _explained(source: Path) -> Iterator[None]:
         yield
     except (ChampionError, ConfigError):
         raise
-    except (MemoryError, torch.OutOfMemoryError) as cause:
-        raise ConfigError(f"{source} does not fit in memory; use a smaller dtype or another device") from cause
     except ImportError as cause:
         raise ChampionError(f"{source} needs a package that is missing: {_first_line(cause)}") from cause
     except Exception as cause:
+        if is_out_of_memory(cause):
+            raise ConfigError(f"{source} does not fit in memory; use a smaller dtype or another device") from cause
         if unwritable(cause) is not None:
             raise
         raise ChampionError(

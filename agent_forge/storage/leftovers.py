@@ -1,7 +1,7 @@
 """What interrupted work left at a publication root and in the cache, found and, when asked for, removed.
 
     upload        a multipart upload that nobody completed
-    no manifest   files of a bake that nobody published, or a report without its verdict
+    no manifest   files of a bake or champion that nobody published, or a report without its verdict
     prepared      a directory that was being prepared, or a file that was being written
     lease         one that was given up, or whose holder is dead
     download      part of a model in the cache
@@ -32,8 +32,8 @@ from agent_forge.storage.s3_download import cache_directory
 from agent_forge.storage.s3_publication import S3Publication
 
 # Final file of a folder below a root -> what makes it real.
-_REAL = {"baked": "manifest.json", "verdicts": "verdict.json"}
-_FOLDERS = ("baked", "rejected", "verdicts", "leases")
+_REAL = {"baked": "manifest.json", "champions": "manifest.json", "verdicts": "verdict.json"}
+_FOLDERS = ("baked", "champions", "rejected", "verdicts", "leases")
 
 
 def find_leftovers(root: str, older_than_hours: float) -> list[Leftover]:
@@ -53,7 +53,7 @@ def remove(root: str, leftovers: list[Leftover]) -> None:
     """Remove what was found, unless it has become part of something published meanwhile."""
     here = [left for left in leftovers if not in_a_bucket(left.place) and not on_the_hub(left.place)]
     if on_the_hub(root):
-        remove_from_the_hub(root, [left for left in leftovers if on_the_hub(left.place)])
+        remove_from_the_hub(root, [left for left in leftovers if on_the_hub(left.place)], _REAL)
         for left in here:
             _remove_path(Path(left.place))
     elif in_a_bucket(root):
@@ -158,7 +158,8 @@ def _remove_bake(root: str, client: Any, bake: str, leftovers: list[Leftover]) -
     publication = S3Publication(root)
 
     def settled() -> bool:
-        return bool(publication.published(bake) or publication.verdict(bake))
+        published = publication.published(bake) or publication.published_champion(bake)
+        return bool(published or publication.verdict(bake))
 
     with leased(publication.lease(bake), settled) as held:
         for left in leftovers if held is not None else ():

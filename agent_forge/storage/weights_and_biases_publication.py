@@ -34,6 +34,7 @@ from agent_forge.storage.manifest import (
     parse_champion_manifest,
     parse_manifest,
 )
+from agent_forge.storage.minisign import SIGNATURE
 from agent_forge.storage.moving import Moving, Watcher
 from agent_forge.storage.weights_and_biases import SCHEME, library, talking_about
 
@@ -161,7 +162,7 @@ class ArtifactPublication:
         held: Held | None,
         watcher: Watcher | None,
     ) -> None:
-        if set(list_names(model)) - {MANIFEST} != {file.path for file in manifest.files}:
+        if set(list_names(model)) - {MANIFEST, SIGNATURE} != {file.path for file in manifest.files}:
             raise OutputError(f"{model} changed while it was being published; run again")
         self._put(name, alias, model, manifest.files, {MANIFEST: manifest_text(manifest)}, held, watcher)
 
