@@ -164,7 +164,7 @@ def test_a_champion_is_published_once(service, root, tmp_path):
         where = root.publish_champion(tmp_path / "evolved", manifest, digest)
     assert where == f"{ROOT}-champions:v0/manifest.json"
     path, blobs = fetched(where.rpartition("/")[0])
-    assert check_evolved(path, blobs) == manifest and path_digest(path) == digest
+    assert check_evolved(path, blobs=blobs) == manifest and path_digest(path) == digest
 
 
 class UsageError(Exception):

@@ -75,7 +75,7 @@ def test_batch_log_stops_at_rows_of_another_kind(tmp_path):
     assert BatchLog(path, Flips).batches == []
 
 
-@pytest.mark.parametrize("reference", ["gs://bucket/key", "wandb://a/b:c", "ftp://host/x", "hf://a/b/c", "hf://a/.."])
+@pytest.mark.parametrize("reference", ["gs://bucket/key", "wandb://a/b:c", "ftp://host/x", "hf://a b/c", "hf://a/.."])
 def test_schemes_that_cannot_be_read_say_so(reference):
     with pytest.raises(ChampionError, match="give"):
         find(reference)
