@@ -1,17 +1,19 @@
 """The command line. Heavy imports happen inside the commands, so that `--help` is instant."""
 
+import atexit
 import contextlib
 import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from agent_forge import __version__, artifact_commands, audit_commands, commands, evolution_commands, serving_commands
-from agent_forge.command_parts import Assignments, ConfigFile, show_results, shown_progress
+from agent_forge.command_parts import Assignments, ConfigFile, loading, show_results, shown_progress
 from agent_forge.errors import ForgeError, Interrupted, OutputError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Bake thinking into a model, if it helps.")
@@ -78,9 +80,13 @@ def bake_quietstar(
     arguments |= {name: value for name, value in named.items() if value is not None}
     settings = load_config(arguments, config, os.environ)
     try:
-        from agent_forge.quietstar_baker import QuietSTaRBaker
+        with loading():
+            from agent_forge.fresh_process import standing_by
+            from agent_forge.quietstar_baker import QuietSTaRBaker
+            from agent_forge.stages import verify_stage  # noqa: F401 what the waiting process is for
 
-        results = QuietSTaRBaker(settings, resume=resume, progress=shown_progress(quiet)).run()
+        with standing_by(_run_command) as waiting:
+            results = QuietSTaRBaker(settings, resume, shown_progress(quiet), waiting).run()
     except KeyboardInterrupt as cause:
         raise Interrupted(f"interrupted; add --resume to continue in {settings.output_path}") from cause
     show_results(results, json_lines)
@@ -94,10 +100,11 @@ def stage(
     end_with_stdin: Annotated[bool, typer.Option("--end-with-stdin", help="End when standard input closes.")] = False,
 ) -> None:
     """Run one stage, as its container does."""
-    from agent_forge.progress import choose_progress
-    from agent_forge.stages.context import Silent
-    from agent_forge.stages.executor import describe_task, run_executor_input
-    from agent_forge.storage.files import write_atomic
+    with loading():
+        from agent_forge.progress import choose_progress
+        from agent_forge.stages.context import Silent
+        from agent_forge.stages.executor import describe_task, run_executor_input
+        from agent_forge.storage.files import write_atomic
 
     # Of processes that torchrun started, the first speaks for all.
     progress = Silent() if os.environ.get("RANK", "0") != "0" else choose_progress(bar=False)
@@ -107,7 +114,8 @@ def stage(
         _evolve_task(executor_input, progress)
         return
     try:
-        task = describe_task(name, executor_input)
+        with loading():
+            task = describe_task(name, executor_input)
         if not end_with_stdin:
             progress.stage(task.place, "began")
         if (job := os.environ.get("FORGE_TRAIN_JOB")) and "WORLD_SIZE" not in os.environ:
@@ -208,7 +216,28 @@ def main() -> None:
     """Run the command line; every foreseen error is one line on stderr and its own exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     sys.excepthook = _masked_traceback
-    sys.exit(_run())
+    code = _run()
+    if "torch" in sys.modules:
+        _end(code)
+    sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End without taking modules apart, whose memory goes to the system anyway: of PyTorch's, that takes seconds."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _run_command(arguments: Sequence[str]) -> int:
+    """Run a command in a process that has waited for it."""
+    sys.argv = ["forge", *arguments]
+    return _run()
 
 
 def _run() -> int:

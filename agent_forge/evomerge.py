@@ -20,7 +20,8 @@ from agent_forge.records import RunResults
 from agent_forge.report.evolution_page import render_evolution
 from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import Progress, Silent
-from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.files import write_atomic
+from agent_forge.storage.origin import champion_digest
 from agent_forge.storage.publication import publication
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
 
@@ -93,7 +94,7 @@ class EvoMerge:
         published = publish(prepared, model, scorer)
         report = EvolutionReport(
             evolution_id=prepared.evolution_id,
-            champion_digest=path_digest(model),
+            champion_digest=champion_digest(model),
             winner=evolved.winner,
             base_models=evolved.base_models,
             elites=evolved.elites,

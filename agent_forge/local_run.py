@@ -1,24 +1,20 @@
 """Running stages on one machine, in a run directory: skip what is done, run the rest, keep the receipts."""
 
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from agent_forge.config import QuietSTaRConfig, narrowed
-from agent_forge.errors import CheckFailed, ForgeError, InputError, Interrupted
-from agent_forge.records import ChampionRecord, Receipt, RunRecord, read_record
+from agent_forge.fresh_process import Waiting, run_in_fresh_process
+from agent_forge.questions.split import Splits
+from agent_forge.records import ChampionRecord, Receipt, RunRecord
 from agent_forge.run_directory import RunDirectory
-from agent_forge.stages.context import ARTIFACT_FILES, Progress, StageContext, StageOutcome
+from agent_forge.stages.context import ARTIFACT_FILES, Progress, StageContext
 from agent_forge.stages.registry import find_stage
 from agent_forge.storage.lease import Held
 
 Inputs = Mapping[str, Sequence["Artifact"]]
-_KINDS: dict[int, type[ForgeError]] = {kind.exit_code: kind for kind in (CheckFailed, InputError, Interrupted)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,13 @@ class Finished:
 
 @dataclass
 class LocalRun:
-    """Runs stages one after another in one run directory; `ended` is called after each of them."""
+    """Runs stages one after another in one run directory.
+
+    Attributes:
+        ended: called after each of them.
+        drawn: the questions, for the stages that would draw them again.
+        waiting: process for the stage that wants one of its own.
+    """
 
     config: QuietSTaRConfig
     directory: RunDirectory
@@ -53,6 +55,8 @@ class LocalRun:
     progress: Progress
     held: Held | None = None
     ended: Callable[[], None] = lambda: None
+    drawn: Splits | None = None
+    waiting: Waiting | None = None
     finished: dict[str, Finished] = field(default_factory=dict)
     _models: dict[str, Any] = field(default_factory=dict)
 
@@ -126,64 +130,14 @@ class LocalRun:
             scratch=working / "scratch",
             progress=self.progress,
             models=self._models,
+            drawn=self.drawn,
             held=self.held,
         )
-        outcome = run_in_fresh_process(name, context, working) if fresh_process else find_stage(name).carry_out(context)
+        if fresh_process:
+            outcome = run_in_fresh_process(name, context, working, self.waiting)
+        else:
+            outcome = find_stage(name).carry_out(context)
         receipt = self.directory.finish(place, key, digests, outcome)
         self.directory.log("ended", place, receipt.cost)
         self.progress.stage(place, f"ended after {receipt.cost.seconds:.1f} s", receipt.cost)
         return receipt
-
-
-def run_in_fresh_process(name: str, context: StageContext, working: Path) -> StageOutcome:
-    """Run a stage as its container does, so that nothing of this process can leak into it.
-
-    The child's progress lines are passed on. It ends when this process ends, however that happens.
-
-    Raises:
-        ForgeError: of the kind that the child's exit code stands for, with its own message.
-    """
-    outcome_file = working / "outcome.json"
-    command = [sys.executable, "-m", "agent_forge.cli", "stage", name]
-    command += ["--executor-input", json.dumps(_executor_input(context, working))]
-    command += ["--outcome-file", str(outcome_file), "--end-with-stdin"]
-    last = ""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        try:
-            for line in child.stderr or ():
-                last = line.strip() or last
-                if not last.startswith("forge: "):
-                    context.progress.note(last)
-        except BaseException:
-            child.terminate()
-            raise
-    if child.returncode != 0:
-        raise _failure(name, child.returncode, last)
-    return read_record(StageOutcome, outcome_file)
-
-
-def _failure(name: str, code: int, last: str) -> ForgeError:
-    if code < 0:
-        return CheckFailed(
-            f"stage {name} was killed by {signal.Signals(-code).name}; if memory ran out, lower batch_size; "
-            "add --resume to continue"
-        )
-    kind = _KINDS.get(code, CheckFailed)
-    return kind(f"stage {name}: {last.removeprefix('forge: ') or f'exit code {code}'}")
-
-
-def _executor_input(context: StageContext, working: Path) -> dict[str, object]:
-    def listed(name: str, paths: Sequence[Path]) -> dict[str, object]:
-        return {"artifacts": [{"name": name, "uri": str(path.resolve())} for path in paths]}
-
-    values = {"config": context.config.model_dump_json(), "scratch": str(context.scratch), **context.parameters}
-    return {
-        "inputs": {
-            "parameterValues": values,
-            "artifacts": {name: listed(name, paths) for name, paths in context.inputs.items()},
-        },
-        "outputs": {
-            "artifacts": {name: listed(name, [path]) for name, path in context.outputs.items()},
-            "outputFile": str(working / "executor-output.json"),
-        },
-    }

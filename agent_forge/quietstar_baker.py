@@ -12,10 +12,12 @@ from typing import Any
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import LeaseLost, OutputError, StoreError
+from agent_forge.fresh_process import Waiting
 from agent_forge.local_run import Finished, Inputs, LocalRun
 from agent_forge.models.device import resolve_device
 from agent_forge.models.vllm_engine import require_vllm
 from agent_forge.questions.corpora import open_corpora
+from agent_forge.questions.split import Splits
 from agent_forge.records import (
     ChampionRecord,
     GateReport,
@@ -32,10 +34,10 @@ from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.stages.resolve_champion import champion_path, champion_record, champion_selection, check_champion
 from agent_forge.stages.significance_gate import judge_configured
-from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.files import write_atomic
 from agent_forge.storage.lease import Held, leased
 from agent_forge.storage.minisign import read_secret_key
-from agent_forge.storage.origin import read_selection
+from agent_forge.storage.origin import champion_digest, read_selection
 from agent_forge.storage.publication import Publication, directory_of, publication
 from agent_forge.storage.question_files import cells_of_blocks
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
@@ -50,14 +52,23 @@ class QuietSTaRBaker:
         config: what to do.
         resume: continue a run that was stopped; without it a used run directory is refused.
         progress: is told how far each stage has come.
+        waiting: process for verify, which wants one of its own; without it one is started.
     """
 
-    def __init__(self, config: QuietSTaRConfig, resume: bool = False, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        config: QuietSTaRConfig,
+        resume: bool = False,
+        progress: Progress | None = None,
+        waiting: Waiting | None = None,
+    ) -> None:
         self._config = config
         self._resume = resume
         self._directory = RunDirectory(directory_of(config.output_path))
         self._progress = progress or Silent()
+        self._waiting = waiting
         self._selection = "{}"
+        self._drawn: Splits | None = None
 
     async def run_baking_pipeline(self) -> Mapping[str, Any]:
         """Run everything; return the results as a mapping, see `records.RunResults`.
@@ -90,9 +101,10 @@ class QuietSTaRBaker:
         open_corpora(config.also_exclude)
         path = champion_path(config.model_path, self._progress)
         check_champion(config, path)
-        digest = path_digest(path)
+        digest = champion_digest(path)
         self._selection = champion_selection(config, path, digest)
-        questions = draw_questions(config, read_selection(self._selection)).report
+        self._drawn = draw_questions(config, read_selection(self._selection))
+        questions = self._drawn.report
         return champion_record(config, path, digest, questions), questions
 
     def _tracked(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
@@ -156,7 +168,9 @@ class QuietSTaRBaker:
         self, champion: ChampionRecord, questions: SplitReport, held: Held | None, tracker: Tracker
     ) -> RunResults:
         digests = questions.inputs()
-        run = LocalRun(self._config, self._directory, champion, self._progress, held, tracker.look)
+        run = LocalRun(
+            *(self._config, self._directory, champion, self._progress, held, tracker.look, self._drawn, self._waiting)
+        )
         # What was published elsewhere may have been removed since, or the place may be another one now.
         gone = held is not None
         bake_id = {"bake_id": champion.bake_id}
@@ -165,6 +179,8 @@ class QuietSTaRBaker:
         resolved = run.stage("resolve-champion", sources={"champion": champion.digest})
         asked = {**cut, "champion_selection": self._selection}
         prepared = run.stage("prepare-questions", sources=digests, parameters=asked)
+        # They lie in files now; memory need not hold them for the whole run.
+        self._drawn = run.drawn = None
         source = {"champion_uri": champion.uri, "champion_digest": champion.digest}
         loaded = run.stage("load-and-extend", parameters=source)
         known = {

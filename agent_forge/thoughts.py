@@ -143,14 +143,14 @@ class RowState:
     Attributes:
         decode: ids -> text, without special tokens.
         piece: the text that one token adds to what stands before it.
-        uniforms: source of the coin flips at breaks.
+        uniforms: source of the coin flips at breaks; None where thoughts stand at the start only.
     """
 
     rules: ThoughtRules
     script: Script
     decode: Callable[[Sequence[int]], str]
     piece: Callable[[int], str]
-    uniforms: np.random.Generator
+    uniforms: np.random.Generator | None
     answer_ids: list[int] = field(default_factory=list)
     thoughts: list[list[int]] = field(default_factory=list)
     sampled_tokens: int = 0
@@ -301,7 +301,12 @@ class RowState:
         """Flip the coin once at each break of an elicited answer."""
         wanted = self.rules.placement == "sentence" and bool(self.script.elicit_ids or self.script.thinking)
         position = len(self.answer_ids)
-        if not wanted or self._decided_at == position or len(self.thoughts) >= self.rules.max_thoughts:
+        if (
+            self.uniforms is None
+            or not wanted
+            or self._decided_at == position
+            or len(self.thoughts) >= self.rules.max_thoughts
+        ):
             return False
         if not is_break(self.decode(self.answer_ids[-8:]), self.piece(proposed)):
             return False

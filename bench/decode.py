@@ -27,11 +27,12 @@ import torch
 from transformers import DynamicCache, StaticCache
 
 from agent_forge.config import QuietSTaRConfig
+from agent_forge.models.choosing import Decoding
 from agent_forge.models.engine import SharingSampler
 from agent_forge.models.extend import extend
 from agent_forge.models.load import load_champion
 from agent_forge.models.prompting import Prompting
-from agent_forge.models.sample import Decoding, Request
+from agent_forge.models.sample import Request
 from agent_forge.models.slots import Pass, SlotCache, feed, running
 from agent_forge.thoughts import ThoughtRules, direct_script
 

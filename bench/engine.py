@@ -33,11 +33,12 @@ from typing import Any
 import torch
 
 from agent_forge.config import QuietSTaRConfig
+from agent_forge.models.choosing import Decoding
 from agent_forge.models.engine import SharingSampler
 from agent_forge.models.extend import extend, save_extended
 from agent_forge.models.load import load_champion
 from agent_forge.models.prompting import Prompting
-from agent_forge.models.sample import Decoding, Request, TransformersSampler
+from agent_forge.models.sample import Request, TransformersSampler
 from agent_forge.models.vllm_engine import VllmModel, VllmSampler
 from agent_forge.models.vocabulary import ending_ids
 from agent_forge.thoughts import ThoughtRules, direct_script

@@ -37,11 +37,12 @@ from small_bake import DEMO, SMALL
 
 from agent_forge.config import load_config
 from agent_forge.quietstar_baker import QuietSTaRBaker
-from agent_forge.records import Manifest
+from agent_forge.records import FileRecord, Manifest
 from agent_forge.storage import lease
 from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.files import list_files
+from agent_forge.storage.manifest import bake_id_of
 from agent_forge.storage.publication import Publication, publication
 from agent_forge.storage.s3_download import fetch
 from agent_forge.storage.s3_publication import S3Publication
@@ -190,10 +191,10 @@ def count_kills(base: Path, root: str, kills: int, seed: int) -> dict[str, objec
         (model / name).write_bytes(rng.randbytes(int(MODEL_BYTES * share)))
     sample = next(found for run in RUNS.values() if (found := run().manifest) is not None)
     files = list_files(model)
-    usual = undisturbed(root, model, sample.model_copy(update={"files": files, "bake_id": "f" * 64}))
-    done, moments, broken, published = 0, [], 0, 0
+    usual = undisturbed(root, model, numbered(sample, files, 2**32))
+    done, moments, broken, differing, published = 0, [], 0, 0, 0
     while done < kills:
-        manifest = sample.model_copy(update={"files": files, "bake_id": f"{published:064x}"})
+        manifest = numbered(sample, files, published)
         while True:
             wanted = rng.uniform(0, 1.1 * usual) if done < kills else None
             killed = interrupted(root, model, manifest, wanted)
@@ -206,7 +207,8 @@ def count_kills(base: Path, root: str, kills: int, seed: int) -> dict[str, objec
                 broken += 1
                 break
             if not killed:
-                assert found == manifest, "an undisturbed publisher leaves a whole model"
+                # What an undisturbed publisher leaves: this manifest, and every byte of the files that it names.
+                differing += found != manifest
                 break
         published += 1
     return {
@@ -215,9 +217,18 @@ def count_kills(base: Path, root: str, kills: int, seed: int) -> dict[str, objec
         "killed_between_seconds": [min(moments), max(moments)],
         "models_published": published,
         "broken_models_seen": broken,
+        "end_states_that_differ": differing,
         "manifests": manifests(root),
         "left_over": left_over(root),
     }
+
+
+def numbered(sample: Manifest, files: tuple[FileRecord, ...], number: int) -> Manifest:
+    """Return the manifest of a bake of its own: of another champion."""
+    digest = f"{number:064x}"
+    bake_id = bake_id_of(digest, sample.config, sample.question_digests, sample.code.source_sha256)
+    champion = sample.champion.model_copy(update={"digest": digest, "bake_id": bake_id})
+    return sample.model_copy(update={"files": files, "bake_id": bake_id, "champion": champion})
 
 
 def undisturbed(root: str, model: Path, manifest: Manifest) -> float:

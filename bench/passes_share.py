@@ -4,15 +4,17 @@
     python bench/passes_share.py --set bake_samples=120 ...    # the same, smaller
 
 Runs `forge bake-quietstar` as it is, in processes whose interpreter times the outermost call of any PyTorch module
-(forward) and of torch.autograd.backward; verify's own process is one of them. Outside is everything else: imports,
-reading and writing, drawing and grading questions, choosing tokens, thought states, optimizer steps, digests,
-publishing and the report. Printed are seconds of wall time, of which verify's process is a part, and of processor time
-over all processes, which tells more where other programs run beside.
+(forward) and of torch.autograd.backward; verify's own process, started or forked, is one of them. Outside is everything
+else: imports, reading and writing, drawing and grading questions, choosing tokens, thought states, optimizer steps,
+digests, publishing, the report, and what the system does for the processes from their start to their end. Printed are
+seconds of wall time, of which verify's process is a part, and of processor time over all processes, which tells more
+where other programs run beside.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -69,12 +71,22 @@ class Patch:
 
 
 def report():
-    row = {"argv": sys.argv, "wall": time.perf_counter() - began, "work": time.process_time(), **spent}
     with open(os.path.join(os.environ["PASSES_SHARE_TIMES"], f"{os.getpid()}.json"), "w") as stream:
-        json.dump(row, stream)
+        json.dump({"argv": sys.argv, **spent}, stream)
 
 
-began = time.perf_counter()
+def forked():
+    for kind in spent:
+        spent[kind] = [0.0, 0.0]
+
+
+def leave(code, end=os._exit):
+    report()
+    end(code)
+
+
+os._exit = leave
+os.register_at_fork(after_in_child=forked)
 sys.meta_path.insert(0, Patch)
 atexit.register(report)
 '''
@@ -87,8 +99,7 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as of forge bake-quietstar")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        wall, rows = timed_run(Path(place), given)
-    work = sum(row["work"] for row in rows)
+        wall, work, rows = timed_run(Path(place), given)
     forward, backward = (
         {unit: sum(row[kind][k] for row in rows) for k, unit in enumerate(("wall", "work"))}
         for kind in ("forward", "backward")
@@ -103,7 +114,7 @@ def main() -> int:
     return 0
 
 
-def timed_run(place: Path, given: argparse.Namespace) -> tuple[float, list[dict]]:
+def timed_run(place: Path, given: argparse.Namespace) -> tuple[float, float, list[dict]]:
     (place / "sitecustomize.py").write_text(TIMING, encoding="utf-8")
     (place / "times").mkdir()
     path = os.pathsep.join(
@@ -113,12 +124,13 @@ def timed_run(place: Path, given: argparse.Namespace) -> tuple[float, list[dict]
     command = [sys.executable, "-m", "agent_forge.cli", "bake-quietstar", "--model", given.model]
     command += ["--config", given.config, "--out", str(place / "run")]
     command += [part for change in given.set for part in ("--set", change)]
-    began = time.perf_counter()
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wall = time.perf_counter() - began
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    work = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     stages = [json.loads(line) for line in (place / "run/events.jsonl").read_text().splitlines()]
     print(f"stages: {', '.join(dict.fromkeys(row['stage'] for row in stages))}", file=sys.stderr)
-    return wall, [json.loads(file.read_text()) for file in (place / "times").iterdir()]
+    return wall, work, [json.loads(file.read_text()) for file in (place / "times").iterdir()]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ LAYERS = (
     ("report",),
     ("stages", "run_directory", "evolution"),
     (
-        *("local_run", "progress", "run_report", "serving", "stage_figures", "evolution_figures"),
+        *("local_run", "fresh_process", "progress", "run_report", "serving", "stage_figures", "evolution_figures"),
         *("tracker", "tracking_worker", "train_job"),
     ),
     (

@@ -12,6 +12,7 @@ Whatever leaves it open is wrong, and the grade's reason says so:
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from agent_forge.answers.commitment import EXPRESSION, NEGATED, Problem, is_open_ended, read_answer, stands_alone
 from agent_forge.answers.marks import CORRECTION, Mark, find_marks, sentence_start
@@ -53,6 +54,7 @@ def grade_number(completion: str, reference: str, prompt: str = "") -> Grade:
     return Grade(extracted=str(found), correct=correct, reason="equal" if correct else f"expected {expected}")
 
 
+@lru_cache(maxsize=1 << 12)
 def read_reference(reference: str) -> Quantity | None:
     """Return the number of a reference answer, None when it is not exactly one."""
     found = quantities(clean(reference))

@@ -9,7 +9,6 @@ What a row is made to do, the random numbers that choose its tokens and the choi
 `sample.py`; so its completions are the reference's, up to the rounding of matrix products of other shapes.
 """
 
-import gc
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from agent_forge.models.sample import Request, Sampled, TransformersSampler, choose_tokens, plan_batches
+from agent_forge.models.choosing import choose_tokens
+from agent_forge.models.memory import give_back_memory, is_out_of_memory
+from agent_forge.models.sample import Request, Sampled, TransformersSampler, plan_batches
 from agent_forge.models.slots import Pass, SlotCache, feed, running
 from agent_forge.thoughts import RowState
 
@@ -106,7 +107,7 @@ class _Run:
         """Make one pass; return the rows that are done after it.
 
         Raises:
-            torch.OutOfMemoryError: when the memory does not hold a single row.
+            torch.OutOfMemoryError, MemoryError, RuntimeError: when the memory does not hold a single row.
         """
         try:
             self._read_head()
@@ -114,8 +115,8 @@ class _Run:
             fed = [row for row in self.rows if row.feed]
             self._commit(fed, self._proposals(fed))
             self._follow_leaders()
-        except torch.OutOfMemoryError:
-            if len(self.rows) <= 1:
+        except (MemoryError, RuntimeError) as error:
+            if len(self.rows) <= 1 or not is_out_of_memory(error):
                 raise
             backing_off = True
         else:
@@ -140,20 +141,22 @@ class _Run:
 
     def _admit(self) -> None:
         """Give slots to waiting rows for as long as there is room for them."""
-        reading = 0
-        while self.waiting and reading < PREFILL_TOKENS and self._has_room(self.waiting[0]):
+        reading, taken = 0, sum(row.need for row in self.rows)
+        while self.waiting and reading < PREFILL_TOKENS and self._has_room(self.waiting[0], taken):
             row = self._row(self.waiting.popleft())
             row.leader = next((other for other in self.rows if other.prompt == row.prompt and not other.leader), None)
             if row.leader is None:
                 row.feed = list(row.known)
             self.rows.append(row)
-            self._follow(row)
-            reading += len(row.feed)
+            taken += row.need
+            ready = _ready_leader(row)
+            reading += len(row.known) - _shared(row, ready) if ready else len(row.feed)
+        self._follow_leaders()
 
-    def _has_room(self, number: int) -> bool:
+    def _has_room(self, number: int, taken: int) -> bool:
         if not self.rows:
             return True
-        fits = sum(row.need for row in self.rows) + self._need(number) <= self.budget
+        fits = taken + self._need(number) <= self.budget
         return fits and (self.most_rows is None or len(self.rows) < self.most_rows)
 
     def _row(self, number: int) -> _Row:
@@ -163,15 +166,15 @@ class _Run:
         return _Row(number, known, request.prompt_ids, self.engine._state(request), numbers, self._need(number))
 
     def _follow_leaders(self) -> None:
-        for row in self.rows:
-            self._follow(row)
-
-    def _follow(self, row: _Row) -> None:
-        """Copy what a row's leader has computed for both, once it has."""
-        if row.leader is None or row.leader.cached < (shared := _shared(row, row.leader)):
+        """Copy what rows' leaders have computed for both, once they have."""
+        following = [(row, leader) for row in self.rows if (leader := _ready_leader(row)) is not None]
+        if not following:
             return
-        self.cache.copy(self.rows.index(row.leader), self.rows.index(row), shared)
-        row.leader, row.cached, row.feed = None, shared, list(row.known[shared:])
+        slots = {id(row): slot for slot, row in enumerate(self.rows)}
+        shared = [_shared(row, leader) for row, leader in following]
+        self.cache.copy([(slots[id(leader)], slots[id(row)]) for row, leader in following], max(shared))
+        for (row, _), length in zip(following, shared, strict=True):
+            row.leader, row.cached, row.feed = None, length, list(row.known[length:])
 
     def _proposals(self, fed: list[_Row]) -> list[int]:
         """Feed what is due; return the token that each row's model and random number propose next."""
@@ -192,11 +195,15 @@ class _Run:
     def _leave(self) -> list[_Row]:
         """Take out rows that are done; the last ones move into their slots."""
         finished = [row for row in self.rows if row.state.done]
+        before = {id(row): slot for slot, row in enumerate(self.rows)}
         for row in finished:
             slot, moved = self.rows.index(row), self.rows.pop()
             if moved is not row:
-                self.cache.copy(len(self.rows), slot, moved.cached)
                 self.rows[slot] = moved
+        # None of these slots is also a target: rows that move come from behind all that stay.
+        moves = [(before[id(row)], slot) for slot, row in enumerate(self.rows) if before[id(row)] != slot]
+        if moves:
+            self.cache.copy(moves, max(self.rows[slot].cached for _, slot in moves))
         return finished
 
     def _back_off(self) -> None:
@@ -212,9 +219,7 @@ class _Run:
                 row.leader, row.feed = None, list(row.known)
         self.most_rows = keep
         self.engine.backed_off_to = min(keep, self.engine.backed_off_to or keep)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back_memory()
         self.cache.shrink(keep, max(row.cached for row in self.rows))
 
 
@@ -235,6 +240,12 @@ def _common_head(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     first, last = min(rows), max(rows)
     length = _common(first, last, min(map(len, rows)) - 1) if len(rows) > 1 else 0
     return first[:length] if length >= LEAST_HEAD else ()
+
+
+def _ready_leader(row: _Row) -> _Row | None:
+    """Return the row's leader once that has computed what both share."""
+    leader = row.leader
+    return leader if leader is not None and leader.cached >= _shared(row, leader) else None
 
 
 def _shared(row: _Row, leader: _Row) -> int:

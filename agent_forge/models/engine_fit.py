@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from agent_forge.models.choosing import Decoding
 from agent_forge.models.engine import SharingSampler
 from agent_forge.models.prompting import Prompting
-from agent_forge.models.sample import Decoding, TransformersSampler
+from agent_forge.models.sample import TransformersSampler
 from agent_forge.models.slots import Pass, SlotCache, feed, running
 from agent_forge.thoughts import ThoughtRules
 

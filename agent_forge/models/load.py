@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from agent_forge.errors import ChampionError, ConfigError
 from agent_forge.models.checks import Checkpoint, inspect_checkpoint
 from agent_forge.models.device import choose_attention, place, resolve_device, resolve_dtype
+from agent_forge.models.memory import is_out_of_memory
 from agent_forge.storage.files import unwritable
 from agent_forge.storage.references.hub import HubReference
 
@@ -297,11 +298,11 @@ def _explained(source: Path) -> Iterator[None]:
         yield
     except (ChampionError, ConfigError):
         raise
-    except (MemoryError, torch.OutOfMemoryError) as cause:
-        raise ConfigError(f"{source} does not fit in memory; use a smaller dtype or another device") from cause
     except ImportError as cause:
         raise ChampionError(f"{source} needs a package that is missing: {_first_line(cause)}") from cause
     except Exception as cause:
+        if is_out_of_memory(cause):
+            raise ConfigError(f"{source} does not fit in memory; use a smaller dtype or another device") from cause
         if unwritable(cause) is not None:
             raise
         raise ChampionError(

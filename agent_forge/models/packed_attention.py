@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
+from agent_forge.models.memory import is_out_of_memory
 from agent_forge.models.packing import Layout, PackedBatch, TrainingExample, collate
 
 MASKABLE_ATTENTION = ("eager", "sdpa")
@@ -136,9 +137,9 @@ def keeps_examples_apart(model: PreTrainedModel, masked: bool = True) -> bool:
     model.eval()
     try:
         return _probe(model, masked)
-    except torch.OutOfMemoryError:
-        raise
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
         return False  # the forward pass refuses such a mask or explicit positions: an answer too
     finally:
         model.train(was_training)

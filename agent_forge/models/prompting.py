@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from jinja2 import TemplateError
@@ -14,6 +14,9 @@ from agent_forge.errors import ConfigError, QuestionError
 from agent_forge.models.template import all_stops, answered, common_start, resolve_template, shown, thought_stops
 from agent_forge.questions.exemplars import check_stops
 from agent_forge.records import ChatTemplateRecord, Exemplar, Question, text_sha256
+
+# Every arm, round and sample asks the same questions; so many stay known, few enough that memory does not grow.
+KNOWN_PROMPTS = 2048
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,18 @@ class Prompting:
 
     def escape(self, text: str) -> str:
         """Break up thought and special tokens in a text, so that they are read as ordinary characters."""
-        for token in dict.fromkeys((self.start_token, self.end_token, *self.control_tokens)):
-            # Between the characters, so that occurrences which share some are found too.
-            text = re.sub(f"(?<={re.escape(token[:1])})(?={re.escape(token[1:])})", " ", text)
+        for token, inside in self._insides:
+            if token in text:
+                text = inside.sub(" ", text)
         return text
+
+    @cached_property
+    def _insides(self) -> tuple[tuple[str, re.Pattern[str]], ...]:
+        # Between the characters, so that occurrences which share some are found too.
+        return tuple(
+            (token, re.compile(f"(?<={re.escape(token[:1])})(?={re.escape(token[1:])})"))
+            for token in dict.fromkeys((self.start_token, self.end_token, *self.control_tokens))
+        )
 
     def prompt_text(self, question: Question) -> str:
         """Return the whole prompt of a question, up to where a thought or the cue begins."""
@@ -151,6 +162,13 @@ class Prompting:
             QuestionError: when a thought token would come out all the same, of the question's text or the template,
                 or a special token of the question's text.
         """
+        return self._known_ids(question)
+
+    @cached_property
+    def _known_ids(self) -> Callable[[Question], tuple[int, ...]]:
+        return lru_cache(maxsize=KNOWN_PROMPTS)(self._prompt_ids)
+
+    def _prompt_ids(self, question: Question) -> tuple[int, ...]:
         opening = self.opening(question.task)
         self._refuse_control(question.prompt, f"question {question.id}")
         text = self.prompt_text(question)

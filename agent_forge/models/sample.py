@@ -5,7 +5,6 @@ count from the row's first real token, padding is masked, and the n-th sampled t
 number of the row's own stream. This is the simple path, the reference that faster engines are tested against.
 """
 
-import gc
 import inspect
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,25 +13,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from agent_forge.errors import QuestionError
+from agent_forge.models.choosing import Decoding, choose_tokens
+from agent_forge.models.memory import give_back_memory, is_out_of_memory
 from agent_forge.models.prompting import Prompting
 from agent_forge.thoughts import RowState, Script, ThoughtRules
-
-# Tokens whose probabilities are summed before one of them is looked for.
-BLOCK = 256
-# Below it float32 does not tell what a logit is divided by from zero.
-LEAST_TEMPERATURE = 1e-6
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How tokens are chosen: temperature 0 is greedy; top_k 0 and top_p 1 keep every token."""
-
-    temperature: float
-    top_p: float = 1.0
-    top_k: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,68 +81,11 @@ def plan_batches(requests: Sequence[Request], batch_size: int) -> list[list[int]
     return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
 
 
-def choose_tokens(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, decoding: Decoding) -> torch.Tensor:
-    """Choose one token per row.
-
-    Args:
-        logits_BV: float32; banned tokens are -inf.
-        uniforms_B: one number in [0, 1) per row; the inverse of the cumulative distribution is taken there.
-        decoding: temperature, top-k, nucleus (Holtzman et al. 2020: the smallest set whose mass reaches top_p).
-
-    Returns:
-        Token ids, shape B.
-    """
-    if decoding.temperature == 0:
-        return logits_BV.argmax(dim=-1)
-    if not decoding.top_k and decoding.top_p == 1:
-        return _choose_among_all(logits_BV, uniforms_B, decoding.temperature)
-    count = min(decoding.top_k or logits_BV.shape[-1], logits_BV.shape[-1])
-    logits_BK, ids_BK = logits_BV.topk(count, dim=-1)
-    below_BK = (logits_BK - logits_BK.amax(dim=-1, keepdim=True)).double()
-    probabilities_BK = (below_BK / decoding.temperature).softmax(dim=-1)
-    if decoding.top_p < 1:
-        before_BK = probabilities_BK.cumsum(dim=-1) - probabilities_BK
-        probabilities_BK = probabilities_BK.masked_fill(before_BK >= decoding.top_p, 0)
-    chosen_B1 = _invert(probabilities_BK.cumsum(dim=-1), uniforms_B)
-    return ids_BK.gather(1, chosen_B1).squeeze(1)
-
-
-def _choose_among_all(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Choose a block of the vocabulary by the blocks' sums, then a token of the block.
-
-    The running sum over a whole vocabulary is slow, and drifts in float32; over blocks it is short enough for float64.
-    """
-    blocks_BNW = _weights(logits_BV, temperature).view(len(logits_BV), -1, BLOCK)
-    sums_BN = blocks_BNW.sum(dim=-1).double().cumsum(dim=-1)
-    wanted_B1 = uniforms_B.to(sums_BN)[:, None]
-    block_B1 = _invert(sums_BN, wanted_B1.squeeze(1))
-    before_B1 = F.pad(sums_BN, (1, 0)).gather(1, block_B1)
-    inner_BW = (
-        blocks_BNW[torch.arange(len(blocks_BNW), device=block_B1.device), block_B1.squeeze(1)].double().cumsum(-1)
-    )
-    within_B = (wanted_B1 * sums_BN[:, -1:] - before_B1).squeeze(1) / inner_BW[:, -1]
-    return (block_B1 * BLOCK + _invert(inner_BW, within_B)).squeeze(1)
-
-
-def _weights(logits_BV: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Return what the probabilities are proportional to, with zeros up to whole blocks; in one piece of memory."""
-    count = logits_BV.shape[1]
-    weights_BV = logits_BV.new_zeros(len(logits_BV), -(-count // BLOCK) * BLOCK)
-    # Below the largest logit, because a small temperature would turn that logit itself into infinity.
-    own_BV = torch.sub(logits_BV, logits_BV.amax(dim=-1, keepdim=True), out=weights_BV[:, :count])
-    if temperature < LEAST_TEMPERATURE:
-        own_BV.copy_((own_BV.double() / temperature).exp())
-    else:
-        own_BV.div_(temperature).exp_()
-    return weights_BV
-
-
-def _invert(cumulative_BK: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:
-    """Return the place of the first sum above that share of the total; shape B, 1."""
-    total_B1 = cumulative_BK[:, -1:]
-    # Strictly below the total: then the first sum above the threshold belongs to a token of positive probability.
-    threshold_B1 = (uniforms_B.to(total_B1)[:, None] * total_B1).minimum(total_B1.nextafter(total_B1.new_zeros(())))
-    return torch.searchsorted(cumulative_BK, threshold_B1, right=True)
+def _rule_out(logits_BV: torch.Tensor, token: int, rows: list[bool]) -> None:
+    if all(rows):
+        logits_BV[:, token] = -torch.inf
+    elif any(rows):
+        logits_BV[torch.tensor(rows, device=logits_BV.device), token] = -torch.inf
 
 
 class TransformersSampler:
@@ -235,12 +164,11 @@ class TransformersSampler:
         """Sample one batch, halving it for as long as the device runs out of memory."""
         try:
             return self._sample_batch(requests)
-        except torch.OutOfMemoryError:
-            if len(requests) == 1:
+        except (MemoryError, RuntimeError) as error:
+            if len(requests) == 1 or not is_out_of_memory(error):
                 raise
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        # Outside of the handler, which would keep the tensors of the failed batch alive.
+        give_back_memory()
         half = (len(requests) + 1) // 2
         self.backed_off_to = min(half, self.backed_off_to or half)
         return self._sample_within_memory(requests[:half]) + self._sample_within_memory(requests[half:])
@@ -280,7 +208,7 @@ class TransformersSampler:
             script=request.script,
             decode=self._prompting.decode,
             piece=self._piece,
-            uniforms=np.random.default_rng([request.seed, 1]),
+            uniforms=np.random.default_rng([request.seed, 1]) if self._rules.placement == "sentence" else None,
         )
 
     def _uniforms(self, requests: list[Request]) -> list[np.ndarray]:
@@ -290,10 +218,8 @@ class TransformersSampler:
         ]
 
     def _ban(self, logits_BV: torch.Tensor, rows: list[RowState]) -> None:
-        start = torch.tensor([row.bans_start for row in rows], device=logits_BV.device)
-        end = torch.tensor([row.bans_end for row in rows], device=logits_BV.device)
-        logits_BV[start, self._rules.start_id] = -torch.inf
-        logits_BV[end, self._rules.end_id] = -torch.inf
+        _rule_out(logits_BV, self._rules.start_id, [row.bans_start for row in rows])
+        _rule_out(logits_BV, self._rules.end_id, [row.bans_end for row in rows])
 
     def _steps(self, requests: list[Request]) -> Generator[torch.Tensor, list[int], None]:
         """Yield the next-token logits (B, V; float32); send the tokens to feed, get the logits after them."""

@@ -178,13 +178,15 @@ class SlotCache(Cache):  # type: ignore[misc]
                 layer.head, layer.slots = (keys, values), None
         self.head = length
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of a slot into another."""
+    def copy(self, moves: Sequence[tuple[int, int]], length: int) -> None:
+        """Copy the first `length` positions of slots into others; `moves` are pairs of source and target."""
+        room = max(target for _, target in moves) + 1
         for layer in self._stored:
             if layer.slots is not None:
-                layer.slots = _roomy(layer.slots, layer.slots, target + 1, length)
+                layer.slots = _roomy(layer.slots, layer.slots, room, length)
+                sources, targets = torch.tensor(moves, device=layer.slots[0].device).unbind(1)
                 for stored in layer.slots:
-                    stored[target, :, :length] = stored[source, :, :length]
+                    stored[targets, :, :length] = stored[sources, :, :length]
 
     def shrink(self, slots: int, length: int) -> None:
         """Give back the memory beyond so many slots of so many positions."""

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from agent_forge.models.memory import is_out_of_memory
 from agent_forge.models.packing import IGNORED_LABEL, PackedBatch
 
 # Logits of one piece, 64 MiB in float32.
@@ -135,9 +136,9 @@ def _way(model: PreTrainedModel, head: nn.Module) -> Way:
     model.eval()
     try:
         return _allowed(model, head)
-    except torch.OutOfMemoryError:
-        raise
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
         return "all"  # its forward pass cannot do with other logits than it expects: an answer too
     finally:
         model.train(was_training)

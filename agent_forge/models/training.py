@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ForgeError
 from agent_forge.models.adapters import Trainable
+from agent_forge.models.memory import give_back_memory, is_out_of_memory
 from agent_forge.models.packed_attention import attending
 from agent_forge.models.packing import (
     Batch,
@@ -222,21 +223,27 @@ class Training:
         self._model.train()
         index = self.progress.step
         generators = self._generators()
-        try:
-            total, tokens = self._passes(index)
-        except torch.OutOfMemoryError:
-            # Of several processes each would have to know that it makes its passes again.
-            if self._ranks.count > 1 or not self._save_memory():
-                raise
-            self.warnings = (
-                *self.warnings,
-                f"memory ran out in step {index + 1}: gradients are checkpointed from there",
-            )
+        found = self._tried(index)
+        if found is None:
+            # Outside of the handler, which would keep the tensors of the failed passes alive.
             self._optimizer.zero_grad(set_to_none=True)
             self._restore(generators)
-            total, tokens = self._passes(index)
+            give_back_memory()
+            found = self._passes(index)
+        total, tokens = found
         rate = self._move(index, total)
         return LossPoint(step=index + 1, tokens=self.progress.tokens + tokens, learning_rate=rate, loss=total)
+
+    def _tried(self, index: int) -> tuple[float, int] | None:
+        """Make the passes of a step; None when memory ran out and less will be needed from now on."""
+        try:
+            return self._passes(index)
+        except (MemoryError, RuntimeError) as error:
+            # Of several processes each would have to know that it makes its passes again.
+            if self._ranks.count > 1 or not is_out_of_memory(error) or not self._save_memory():
+                raise
+        self.warnings = (*self.warnings, f"memory ran out in step {index + 1}: gradients are checkpointed from there")
+        return None
 
     def _passes(self, index: int) -> tuple[float, int]:
         """Add up the gradients of one step; return its loss and its tokens."""

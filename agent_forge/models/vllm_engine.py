@@ -17,11 +17,12 @@ from typing import Any
 import torch
 
 from agent_forge.errors import ConfigError, EngineError
+from agent_forge.models.choosing import Decoding, choose_tokens
 from agent_forge.models.device import resolve_device
 from agent_forge.models.engine import STRETCH
 from agent_forge.models.load import LoadedModel, load_outline
 from agent_forge.models.prompting import Prompting
-from agent_forge.models.sample import Decoding, Request, Sampled, TransformersSampler, choose_tokens, plan_batches
+from agent_forge.models.sample import Request, Sampled, TransformersSampler, plan_batches
 from agent_forge.models.vllm_rows import Row
 from agent_forge.thoughts import RowState, ThoughtRules
 

@@ -9,7 +9,6 @@ code     the reference's words stand there                     a canonical solut
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 from agent_forge.answers.choice import read_options, reference_letter
 from agent_forge.answers.number import read_reference
@@ -51,16 +50,13 @@ def gives_away(question: Question) -> bool:
     """Whether a question's prompt holds its reference answer."""
     if question.kind == "choice":
         return _tells_option(question.prompt, question.reference)
-    if question.kind in ("number", "math") and (expected := _number(question.reference)) is not None:
+    if question.kind in ("number", "math") and (expected := read_reference(question.reference)) is not None:
         return any(number.equals(expected) for number in quantities(clean(question.prompt)))
     wanted = leak_words(question.reference)
     # One letter or sign, such as the `x` of an equation, is no answer given away.
     if not wanted or (question.kind == "math" and len(wanted) == 1 and len(wanted[0]) == 1):
         return False
     return bool(runs(leak_words(question.prompt), wanted))
-
-
-_number = lru_cache(maxsize=1 << 14)(read_reference)
 
 
 def _tells_option(prompt: str, reference: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import Field
 
 from agent_forge.config import QuietSTaRConfig
+from agent_forge.questions.split import Splits
 from agent_forge.records import Cost, Record
 from agent_forge.storage.lease import Held
 
@@ -84,6 +85,7 @@ class StageContext:
         artifacts_at: URI of one of the outputs where a pipeline keeps them, empty in a run on one machine.
         models: models already loaded, by path and purpose; only one machine's run keeps it between stages.
         warnings: see `warn`.
+        drawn: the questions that this configuration asks for, where the process has drawn them already.
         held: the lease on this bake at its publication root, when the run holds one.
     """
 
@@ -96,6 +98,7 @@ class StageContext:
     progress: Progress = field(default_factory=Silent)
     models: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    drawn: Splits | None = None
     held: Held | None = None
 
     def warn(self, text: str) -> None:

@@ -20,7 +20,7 @@ def prepare_questions(context: StageContext) -> StageOutcome:
     """Write the splits; the cells to evaluate and the shards to collect go out as parameters."""
     meter = Meter()
     config = context.config
-    drawn = draw_questions(config, read_selection(context.parameters.get("champion_selection", "{}")))
+    drawn = context.drawn or draw_questions(config, read_selection(context.parameters.get("champion_selection", "{}")))
     write_questions(context.outputs["questions"], drawn.questions, drawn.report, drawn.exemplars)
     shards = [str(index) for index in range(config.shards)]
     parameters = {

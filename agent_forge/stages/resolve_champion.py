@@ -19,12 +19,13 @@ from agent_forge.stages.rows import require_room
 from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.directory_publication import DirectoryPublication
-from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.files import write_atomic
 from agent_forge.storage.manifest import bake_id_of
-from agent_forge.storage.origin import origin_of, read_selection, selection_parameter
+from agent_forge.storage.origin import champion_digest, origin_of, read_selection, selection_parameter
 from agent_forge.storage.publication import IN_THE_PIPELINE, publication, publication_of
 from agent_forge.storage.references import find
 from agent_forge.storage.s3_publication import S3Publication
+from agent_forge.storage.weights_and_biases import at_weights_and_biases
 
 
 def resolve_champion(context: StageContext) -> StageOutcome:
@@ -35,9 +36,9 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     open_corpora(config.also_exclude)
     path = champion_path(config.model_path, context.progress)
     check_champion(config, path)
-    digest = path_digest(path)
+    digest = champion_digest(path)
     selection = champion_selection(config, path, digest)
-    report = draw_questions(config, read_selection(selection)).report
+    report = (context.drawn or draw_questions(config, read_selection(selection))).report
     record = champion_record(config, path, digest, report)
     write_atomic(context.outputs["champion"], record.model_dump_json(indent=2) + "\n")
     parameters = {
@@ -140,6 +141,11 @@ def check_champion(config: QuietSTaRConfig, path: Path) -> None:
         if path.is_dir() and inside:
             raise ConfigError(f"{field} {place} is inside the champion {path}, which is never changed; choose another")
     _refuse_credentials(config)
+    if config.signing_key_file and at_weights_and_biases(config.publish_to or config.output_path):
+        raise ConfigError(
+            "signing_key_file: a version at Weights & Biases cannot be added to once it is there, so no signature can "
+            "stand beside its manifest; leave it out, or publish elsewhere"
+        )
     require_room(config, outline(path))
 
 

@@ -13,10 +13,11 @@ from pydantic import BaseModel
 from agent_forge.answers import grade, require_grader
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ConfigError, QuestionError
+from agent_forge.models.choosing import Decoding
 from agent_forge.models.engine_fit import open_sampler
 from agent_forge.models.load import LoadedModel, load_champion
 from agent_forge.models.prompting import Prompting
-from agent_forge.models.sample import Decoding, Request, Sampled, TransformersSampler, plan_batches
+from agent_forge.models.sample import Request, Sampled, TransformersSampler, plan_batches
 from agent_forge.models.vocabulary import ending_ids
 from agent_forge.records import Arm, Exemplar, Question, ResultRow, TaskRole
 from agent_forge.stages.context import StageContext

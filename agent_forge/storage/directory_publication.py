@@ -25,7 +25,7 @@ from agent_forge.errors import StoreError
 from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import Alias, Manifest, Verdict, VerificationReport, parse_record, read_record
 from agent_forge.storage.files import move_into_place, sync_directory, sync_tree, write_atomic, writing_to
-from agent_forge.storage.lease import Held, Lease, check_held
+from agent_forge.storage.lease import LEASE_SECONDS, Held, Lease, check_held
 from agent_forge.storage.manifest import MANIFEST
 from agent_forge.storage.moving import Watcher
 from agent_forge.storage.publish import publish_into
@@ -169,6 +169,7 @@ class DirectoryLease:
 
     def __init__(self, root: Path, bake_id: str) -> None:
         self._root, self._path = root, root / "leases" / f"{bake_id}.json"
+        self.seconds = LEASE_SECONDS
 
     def __str__(self) -> str:
         return str(self._path)

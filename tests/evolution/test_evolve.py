@@ -24,6 +24,8 @@ from agent_forge.stages.context import Silent, StageContext
 from agent_forge.stages.prepare_questions import prepare_questions
 from agent_forge.stages.resolve_champion import resolve_champion
 from agent_forge.storage.files import file_sha256, path_digest
+from agent_forge.storage.minisign import SIGNATURE, generate, write_pair
+from agent_forge.storage.origin import champion_digest, origin_of
 from agent_forge.storage.question_files import read_split, read_split_report
 
 
@@ -178,6 +180,29 @@ def test_a_champion_can_be_verified_and_has_a_lineage(finished, tmp_path, capsys
         verify_artifact(str(model))
 
 
+def test_a_signed_champion_is_the_same_champion(finished, small, tmp_path, capsys):
+    out, report, _ = finished
+    public = write_pair(generate(), tmp_path / "key")
+    shutil.copytree(out, tmp_path / "out")
+    store = tmp_path / "store"
+    signed = settings_of(small, tmp_path / "out", publish_to=str(store), signing_key_file=str(tmp_path / "key"))
+    for _ in range(2):
+        assert EvoMerge(signed, resume=True).run().champion_digest == report.champion_digest
+    for place in (tmp_path / "out/best_model", store / "champions" / report.champion_digest):
+        assert champion_digest(place) == report.champion_digest != path_digest(place)
+        assert origin_of(str(place), place, champion_digest(place)).parent.intact
+        verify_artifact(str(place), public)
+        lineage(str(place))
+        assert "signed by key" in capsys.readouterr().out
+        with pytest.raises(CheckFailed, match="not with"):
+            verify_artifact(str(place), write_pair(generate(), tmp_path / f"other-{place.name}"))
+    resolved = run_stage(resolve_champion, tmp_path / "bake", model=str(place))
+    assert resolved.parameters["champion_digest"] == report.champion_digest
+    (place / SIGNATURE).unlink()
+    with pytest.raises(CheckFailed, match="is not signed"):
+        verify_artifact(str(place), public)
+
+
 def test_an_evolved_base_model_brings_along_what_chose_it(finished, small):
     out, _, _ = finished
     manifest = read_record(ChampionManifest, out / "best_model/manifest.json")
@@ -202,6 +227,7 @@ REFUSED = {
     "too few questions": ({"confirm_samples": 10**6}, ["confirm_samples"]),
     "layer groups": ({"layer_groups": 9}, ["layer_groups", "3 layers"]),
     "a directory of no model": ({"base_models": ["/tmp", "/usr"]}, ["/tmp"]),
+    "a key that is none": ({"signing_key_file": "/dev/null"}, ["/dev/null", "forge keygen"]),
 }
 
 

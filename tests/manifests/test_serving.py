@@ -44,8 +44,7 @@ def loaded(name: str, monkeypatch) -> types.ModuleType:
     for module, content in {
         "vllm": {},
         "vllm.reasoning": {"ReasoningParserManager": manager},
-        "vllm.reasoning.basic_parsers": {"BaseThinkingReasoningParser": object},
-        "vllm.entrypoints.openai.engine.protocol": {"DeltaMessage": types.SimpleNamespace},
+        "vllm.reasoning.basic_parsers": {"BaseThinkingReasoningParser": object, "DeltaMessage": types.SimpleNamespace},
     }.items():
         stub = types.ModuleType(module)
         stub.__dict__.update(content)

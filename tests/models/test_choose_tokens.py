@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_forge.models.sample import BLOCK, Decoding, choose_tokens
+from agent_forge.models import choosing
+from agent_forge.models.choosing import BLOCK, NUCLEUS, Decoding, choose_tokens
 
 FINITE = st.floats(-60, 60, width=32)
 
@@ -80,6 +81,32 @@ def test_the_nucleus_is_the_smallest_set_that_reaches_its_mass():
         assert set(choose(logits, uniforms, Decoding(1.0, top_p))) == kept
     chosen = np.bincount(choose(logits, uniforms, Decoding(1.0, 0.69)), minlength=4)
     assert chosen.tolist() == [0, 40, 0, 30]
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.5, 3])
+@pytest.mark.parametrize("top_p", [0.02, 0.9, 0.99999])
+def test_a_nucleus_found_among_the_likeliest_is_that_of_the_sorted_vocabulary(spread, top_p):
+    """However many of the likeliest tokens it takes: a top-k of the whole vocabulary sorts it."""
+    rows, count = 64, NUCLEUS * 20
+    generator = torch.Generator().manual_seed(0)
+    logits_BV = spread * torch.randn(rows, count, generator=generator)
+    logits_BV[: rows // 2] *= torch.linspace(0.1, 10, rows // 2)[:, None]
+    uniforms_B = torch.rand(rows, generator=generator, dtype=torch.float64)
+    found_B, sorted_B = (choose_tokens(logits_BV, uniforms_B, Decoding(0.7, top_p, k)) for k in (0, count))
+    assert torch.equal(found_B, sorted_B)
+
+
+@settings(max_examples=100, deadline=None)
+@given(choices())
+def test_a_nucleus_looked_for_among_ever_more_tokens_is_allowed(choice):
+    logits, uniform, decoding = choice
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choosing, "NUCLEUS", 1)
+        patch.setattr(choosing, "NUCLEUS_GROWTH", 2)
+        (chosen,) = choose(logits, [uniform], Decoding(decoding.temperature, decoding.top_p))
+    mass = distribution(logits, decoding.temperature) if decoding.temperature else np.zeros(len(logits))
+    assert np.isfinite(logits[chosen])
+    assert mass[np.asarray(logits) > logits[chosen]].sum() < decoding.top_p + 1e-9
 
 
 @pytest.mark.parametrize("decoding", [Decoding(0), Decoding(1, top_k=1), Decoding(1, top_p=1e-9), Decoding(1e-300)])

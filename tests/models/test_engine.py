@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from out_of_memory import ERRORS, every_kind
 from test_sample import PROMPTS, ROWS
 from tiny import KINDS, tiny_model
 from tiny_sampling import (
@@ -25,9 +26,10 @@ from tiny_sampling import (
 )
 
 from agent_forge.errors import QuestionError
+from agent_forge.models.choosing import Decoding
 from agent_forge.models.engine import STRETCH, SharingSampler
 from agent_forge.models.engine_fit import fault, open_sampler
-from agent_forge.models.sample import Decoding, plan_batches
+from agent_forge.models.sample import plan_batches
 
 HEAD = ids("The quick brown fox jumps over the lazy dog. 0123456789 ")
 # Longer than the window of the kinds that have one; every question in every arm, several times.
@@ -166,15 +168,31 @@ def test_rows_that_memory_does_not_hold_start_anew_and_become_the_same(tokens, a
     assert extended().model.config._attn_implementation == "sdpa"
 
 
+@every_kind
+def test_lack_of_memory_is_met_however_it_shows(error):
+    rows = [request(scripts()["direct"], seed=seed) for seed in range(4)]
+    own = sharing(decoding=RANDOM)
+    with memory_for(30, error):
+        assert own.sample(rows, 4) == sampler(decoding=RANDOM).sample(rows, 4)
+    assert own.backed_off_to is not None
+
+
+def test_any_other_error_ends_the_sampling():
+    own = sharing()
+    with memory_for(1, RuntimeError("shape mismatch")), pytest.raises(RuntimeError, match="shape mismatch"):
+        own.sample([request(scripts()["direct"])] * 3, 3)
+    assert own.backed_off_to is None
+
+
 @contextmanager
-def memory_for(tokens: int):
+def memory_for(tokens: int, error: Exception = ERRORS["gpu"]):
     """Let the model run out of memory when the rows of a pass hold more than so many tokens after the head."""
     model = extended().model
 
     def fill(_module, _args, given):
         plan = given["cache"].plan if hasattr(given.get("cache"), "plan") else None
         if plan and sum(plan.cached) + sum(plan.counts) > tokens:
-            raise torch.OutOfMemoryError("no memory")
+            raise error
 
     handle = model.register_forward_pre_hook(fill, with_kwargs=True)
     try:

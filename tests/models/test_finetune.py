@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from out_of_memory import ERRORS
 from tiny_finetune import TOKEN_IDS, counting_examples, logits_of, random_examples, tiny_model
 
 from agent_forge.config import QuietSTaRConfig
@@ -343,7 +344,8 @@ def test_gradient_checkpointing_changes_no_weight_and_is_off_afterwards(values, 
     assert not report.warnings
 
 
-def test_memory_that_runs_out_turns_checkpointing_on_and_changes_no_weight(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [ERRORS["gpu"], ERRORS["cpu"]], ids=["gpu", "cpu"])
+def test_memory_that_runs_out_turns_checkpointing_on_and_changes_no_weight(error, tmp_path, monkeypatch):
     settings = settings_with(dropout=0.1, gradient_accumulation=2, train_batch_size=1)
     plain, whole = baked(tmp_path / "plain", settings)
     backward, calls = TargetLoss.backward, iter(range(1000))
@@ -351,7 +353,7 @@ def test_memory_that_runs_out_turns_checkpointing_on_and_changes_no_weight(tmp_p
     def one_too_large(self, batch, share):
         found = backward(self, batch, share)
         if next(calls) == 3:
-            raise torch.OutOfMemoryError("once, with the gradients of half a step there")
+            raise error  # once, with the gradients of half a step there
         return found
 
     monkeypatch.setattr(TargetLoss, "backward", one_too_large)

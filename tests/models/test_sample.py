@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from out_of_memory import ERRORS, every_kind
 from tiny import KINDS, tiny_champion, tiny_tokenizer
 from tiny_extended import END, START, edit_json, extended_at
 from tiny_sampling import (
@@ -32,8 +33,10 @@ from tiny_sampling import (
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import QuestionError
+from agent_forge.models.choosing import Decoding
 from agent_forge.models.extend import save_extended
-from agent_forge.models.sample import Decoding, TransformersSampler, plan_batches
+from agent_forge.models.memory import is_out_of_memory
+from agent_forge.models.sample import TransformersSampler, plan_batches
 from agent_forge.records import SplitReport
 from agent_forge.stages.context import StageContext
 from agent_forge.stages.rows import open_bench
@@ -135,13 +138,13 @@ def test_a_bench_knows_every_end_token_that_the_model_names(tmp_path, named, exp
 
 
 @contextmanager
-def memory_for(cells: int) -> Iterator[list[int]]:
+def memory_for(cells: int, error: Exception = ERRORS["gpu"]) -> Iterator[list[int]]:
     """Let the model run out of memory at a cache of more than `cells` rows x tokens; yield the rows of every pass."""
     passes: list[int] = []
 
     def fill(input_ids, mask, _):
         if mask.numel() > cells:
-            raise torch.OutOfMemoryError("no memory")
+            raise error
         passes.append(len(input_ids))
 
     with hooked(extended().model, fill):
@@ -156,6 +159,28 @@ def test_a_batch_that_memory_does_not_hold_is_halved_until_it_does(cells, at_mos
     with memory_for(cells):
         assert own.sample(rows, 7) == expected
     assert own.backed_off_to == at_most
+
+
+@every_kind
+def test_lack_of_memory_is_met_however_it_shows(error):
+    rows = [request(scripts()["direct"], seed=seed) for seed in range(4)]
+    own = sampler()
+    with memory_for(2 * rows[0].length + 30, error):
+        assert own.sample(rows, 4) == sampler().sample(rows, 4)
+    assert own.backed_off_to == 2
+
+
+def test_any_other_error_ends_the_sampling():
+    own = sampler()
+    with memory_for(0, RuntimeError("shape mismatch")), pytest.raises(RuntimeError, match="shape mismatch"):
+        own.sample([request(scripts()["direct"])] * 3, 3)
+    assert own.backed_off_to is None
+
+
+def test_what_pytorch_says_of_main_memory_is_lack_of_memory():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**58, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value) and not is_out_of_memory(RuntimeError("shape mismatch"))
 
 
 def test_memory_may_run_out_in_the_middle_of_an_answer():

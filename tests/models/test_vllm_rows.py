@@ -15,7 +15,8 @@ from tiny_sampling import CONTEXT, END_ID, GREEDY, RANDOM, extended, prompting, 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ConfigError, EngineError, QuestionError
 from agent_forge.models import vllm_engine
-from agent_forge.models.sample import Decoding, plan_batches
+from agent_forge.models.choosing import Decoding
+from agent_forge.models.sample import plan_batches
 from agent_forge.models.vllm_engine import VllmSampler, require_vllm
 from agent_forge.models.vllm_rows import Places
 from agent_forge.quietstar_baker import QuietSTaRBaker

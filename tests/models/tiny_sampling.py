@@ -13,9 +13,10 @@ import torch
 from tiny_extended import END, START, in_memory
 
 from agent_forge.config import QuietSTaRConfig
+from agent_forge.models.choosing import Decoding
 from agent_forge.models.extend import Extended, extend
 from agent_forge.models.prompting import Prompting
-from agent_forge.models.sample import Decoding, Request, TransformersSampler
+from agent_forge.models.sample import Request, TransformersSampler
 from agent_forge.thoughts import (
     Script,
     ThoughtRules,

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from storage.hub_server import Hub, serve
 from storage.published import publish_small, sha256
 
 from agent_forge.errors import ChampionError, CheckFailed
@@ -15,18 +14,6 @@ from agent_forge.storage.origin import origin_of
 from agent_forge.storage.references import find
 
 FILES = {"config.json": b"{}", "sub/tokenizer.json": b"{}\n", "model.safetensors": random.Random(1).randbytes(300_000)}
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    found = Hub()
-    with serve(found) as address:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
-        template = address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        yield found
 
 
 def test_a_model_is_fetched_and_pinned_to_its_commit(hub):
