@@ -129,9 +129,10 @@ def joined(device: str) -> Iterator[Ranks]:
     except RuntimeError as cause:
         if isinstance(cause, torch.OutOfMemoryError) or not _LOST.search(str(cause)):
             raise
-        first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        # Gloo puts in front which line of its own source says so.
+        said = re.sub(r"^\[[^\]]*\] ", "", str(cause).strip()).splitlines()[0]
         raise EngineError(
-            f"another process of this bake is gone or silent ({first[:120]}); nothing was baked, start all of them "
+            f"another process of this bake is gone or silent ({said[:80]}); nothing was baked, start all of them "
             "again: the last checkpoint is continued"
         ) from cause
     # After a loss there is nobody to take leave of.

@@ -42,7 +42,8 @@ def _bake(context: StageContext, ranks: Ranks) -> StageOutcome:
     train, heldout = _examples(context, loaded, prompting, found)
     settings = BakeSettings.of(context.config)
     begun = False
-    stopwatch = Stopwatch(flops_per_token(loaded.model, settings.method, train))
+    # Of each process its share: utilisation is that of one device.
+    stopwatch = Stopwatch(flops_per_token(loaded.model, settings.method, train) / ranks.count)
 
     def tell(event: ProgressEvent) -> None:
         nonlocal begun
