@@ -23,6 +23,7 @@ import torch
 from torch import distributed, nn
 
 from agent_forge.errors import ConfigError, EngineError
+from agent_forge.models.memory import is_out_of_memory
 
 T = TypeVar("T")
 
@@ -127,7 +128,7 @@ def joined(device: str) -> Iterator[Ranks]:
         distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
     except RuntimeError as cause:
-        if isinstance(cause, torch.OutOfMemoryError) or not _LOST.search(str(cause)):
+        if is_out_of_memory(cause) or not _LOST.search(str(cause)):
             raise
         # Gloo puts in front which line of its own source says so.
         said = re.sub(r"^\[[^\]]*\] ", "", str(cause).strip()).splitlines()[0]
