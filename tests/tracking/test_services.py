@@ -171,7 +171,7 @@ def test_wandb_gets_an_evolutions_curve_and_its_champion(tmp_path, monkeypatch):
     assert curve == [("0", "0.5"), ("1", "0.75")]
     (model,) = [item for item in of_kind(found, "artifact") if item.type == "model"]
     assert model.name == "model_gen_1" and "c" * 64 in model.metadata
-    assert leaks(tmp_path) == []
+    assert leaks(tmp_path / "wandb") == []
 
 
 def test_no_credential_is_in_anything_that_was_written(with_wandb, with_mlflow):
