@@ -25,26 +25,28 @@ def verify_artifact(
     ] = None,
 ) -> None:
     """Check every byte of a published model and that its manifest fits together; exit 1 on the first that does not."""
-    from agent_forge.errors import InputError
     from agent_forge.storage.artifact import check_artifact, check_evolved, holds_evolved
-    from agent_forge.storage.minisign import read_public_key
+    from agent_forge.storage.minisign import SIGNATURE, read_public_key
 
     key = read_public_key(public_key) if public_key else None
     path, blobs = fetched(model)
     if holds_evolved(path):
-        if key is not None:
-            raise InputError(f"{model} is an evolved champion, which is not signed; leave --public-key out")
-        evolved = check_evolved(path, blobs)
+        evolved = check_evolved(path, key, blobs)
         typer.echo(f"{len(evolved.files)} files agree with the manifest of evolution {evolved.evolution_id}")
+        _tell_signature((path / SIGNATURE).exists(), key.name if key else None)
         return
     found = check_artifact(path, key, blobs)
     typer.echo(f"{len(found.manifest.files)} files agree with the manifest of bake {found.manifest.bake_id}")
-    if found.signer:
-        typer.echo(f"signed by key {found.signer}")
-    elif found.signed:
-        typer.echo("signed; whose signature it is was not checked: give --public-key")
+    _tell_signature(found.signed, found.signer)
     if not found.sealed:
         typer.echo("the manifest is of a version that did not state its own digest: a change in it would not show")
+
+
+def _tell_signature(signed: bool, signer: str | None) -> None:
+    if signer:
+        typer.echo(f"signed by key {signer}")
+    elif signed:
+        typer.echo("signed; whose signature it is was not checked: give --public-key")
 
 
 def fetched(model: str) -> tuple[Path, Path | None]:
@@ -55,7 +57,7 @@ def fetched(model: str) -> tuple[Path, Path | None]:
     reference = find(model)
     path = reference.path()
     # The hub's cache keeps files as links into a directory beside its snapshots.
-    return path, path.parent.parent / "blobs" if isinstance(reference, HubReference) else None
+    return path, reference.blobs(path) if isinstance(reference, HubReference) else None
 
 
 def lineage(

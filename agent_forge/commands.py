@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from agent_forge.command_parts import shown_progress
 from agent_forge.errors import CheckFailed, ResultsError
 
 Alpha = Annotated[float, typer.Option(min=1e-6, max=0.499, help="The gate's rate of false bakes.")]
@@ -193,7 +194,7 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Run directory.")]) -> N
 
 
 def gc(
-    root: Annotated[str, typer.Argument(help="Publication root: a directory or s3://bucket/prefix.")],
+    root: Annotated[str, typer.Argument(help="Publication root: a directory, s3://bucket/prefix or hf://owner/name.")],
     delete: Annotated[bool, typer.Option("--delete", help="Remove what is listed.")] = False,
     older_than: Annotated[float, typer.Option(min=1, help="Hours since it was last written.")] = 24,
 ) -> None:
@@ -212,11 +213,12 @@ def gc(
 def merge(
     recipe: Annotated[Path, typer.Argument(help="YAML or JSON file: method, parents, weights ...")],
     out: Annotated[Path, typer.Option(help="Directory for the merged model; must not exist.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
     """Merge models of one architecture into a new one."""
     from agent_forge.evolution.merge import merge as make
     from agent_forge.evolution.recipe import load_recipe
 
-    done = make(load_recipe(recipe), out)
+    done = make(load_recipe(recipe), out, watcher=shown_progress(quiet))
     typer.echo(f"merged  {out}")
     typer.echo(f"recipe  {done.recipe_sha256}")

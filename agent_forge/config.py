@@ -24,7 +24,9 @@ from agent_forge.records import first_problem
 
 ENVIRONMENT_PREFIX = "FORGE_"
 # Set by images and schedulers for other purposes than configuration.
-RESERVED_ENVIRONMENT = frozenset({"FORGE_IMAGE", "FORGE_COMMIT", "FORGE_HOME", "FORGE_LOG", "FORGE_TERMINATION_LOG"})
+RESERVED_ENVIRONMENT = frozenset(
+    {"FORGE_IMAGE", "FORGE_COMMIT", "FORGE_HOME", "FORGE_LOG", "FORGE_TERMINATION_LOG", "FORGE_TRAIN_JOB"}
+)
 
 # What the command line calls the fields that have no default.
 _REQUIRED_OPTIONS = {"model_path": "--model", "output_path": "--out"}
@@ -91,8 +93,8 @@ class QuietSTaRConfig(BaseModel):
     publish_to: str | None = _field(
         None,
         "publish",
-        description="Where to publish instead: a directory or s3://bucket/prefix that runs share; each bake is made "
-        "once there.",
+        description="Where to publish instead: a directory, s3://bucket/prefix, hf://owner/name or "
+        "wandb://entity/project/name that runs share; each bake is made once there.",
         min_length=1,
     )
     signing_key_file: str | None = _field(
@@ -257,11 +259,11 @@ class QuietSTaRConfig(BaseModel):
     )
     top_p: float = _field(1.0, "evaluation", *SAMPLING, description="Nucleus of the sampling distribution.", gt=0, le=1)
     top_k: int = _field(0, "evaluation", *SAMPLING, description="Sample among the k likeliest tokens; 0: all.", ge=0)
-    engine: Literal["sharing", "reference"] = _field(
+    engine: Literal["sharing", "reference", "vllm"] = _field(
         "sharing",
         "evaluation",
         *SAMPLING,
-        description="How rows are sampled: with what prompts share computed once, or in plain batches.",
+        description="How rows are sampled: with what prompts share computed once, in plain batches, or by vLLM.",
     )
     batch_size: int = _field(
         16,
@@ -338,6 +340,11 @@ class QuietSTaRConfig(BaseModel):
     evaluate_every: int = _field(25, "bake", "bake", description="Steps between held-out evaluations.", ge=1)
     checkpoint_every: int = _field(50, "bake", description="Steps between checkpoints.", ge=1)
     gradient_checkpointing: bool = _field(False, "bake", description="Trade time for memory in the bake.")
+    bake_sharded: bool = _field(
+        False,
+        "bake",
+        description="Keep frozen weights in parts, where several processes bake together; with bake_method lora.",
+    )
 
     min_well_formed_rate: float = _field(
         0.9, "verify", "verify", description="Share of baked answers that must open and close a thought.", ge=0, le=1
@@ -368,6 +375,10 @@ class QuietSTaRConfig(BaseModel):
             raise ValueError(f"prompt_template {self.prompt_template!r} must contain {{prompt}} exactly once")
         if both := sorted(set(self.eval_dataset) & set(self.guard_datasets)):
             raise ValueError(f"{both[0]} is in eval_dataset and in guard_datasets; a task is either target or guard")
+        if self.bake_sharded and self.bake_method == "full":
+            raise ValueError(
+                "bake_sharded keeps frozen weights in parts, and bake_method full freezes none; use bake_method lora"
+            )
         if self.few_shot_file is not None and not self.few_shot:
             raise ValueError(
                 f"few_shot_file {self.few_shot_file} is given but few_shot is 0; say how many of its exemplars to show"

@@ -10,6 +10,7 @@
     ├── StoreError             1   an object store does not answer, or not with what it should
     │   └── LeaseLost          1   another process took over a bake
     ├── SandboxError           1   a sandbox did not come up
+    ├── EngineError            1   an engine did not sample as it was told
     ├── CheckFailed            1   a check ran and the answer is no
     └── Interrupted          130   stopped by the user or the scheduler, resumable
 
@@ -59,6 +60,10 @@ class LeaseLost(StoreError):  # noqa: N818 - an outcome, not a fault
 
 class SandboxError(ForgeError):
     """A sandbox that worked before did not come up; trying again may help."""
+
+
+class EngineError(ForgeError):
+    """An engine that is not this package's own did not sample as it was told; nothing of it is used."""
 
 
 class CheckFailed(ForgeError):  # noqa: N818 - an outcome, not a fault

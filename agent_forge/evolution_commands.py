@@ -42,11 +42,13 @@ def evo(
         str | None, typer.Option(help="arithmetic, gsm8k, math, code, reasoning or FILE.jsonl; several by commas.")
     ] = None,
     publish_to: Annotated[
-        str | None, typer.Option(help="Publish to this directory or s3://bucket/prefix too: champions/DIGEST/.")
+        str | None,
+        typer.Option(help="Publish to this directory, s3://..., hf://... or wandb://... too: champions/DIGEST/."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
+    sign_key: Annotated[Path | None, typer.Option(help="Sign the manifest with this key; see forge keygen.")] = None,
     allow_code_execution: Annotated[
         bool, typer.Option("--allow-code-execution", help="Judge code by running it in a sandbox.")
     ] = False,
@@ -69,6 +71,7 @@ def evo(
         "eval_dataset": eval_dataset,
         "publish_to": publish_to,
         "device": device,
+        "signing_key_file": str(sign_key) if sign_key else None,
         "allow_code_execution": allow_code_execution or None,
     }
     arguments |= {name: value for name, value in named.items() if value is not None}

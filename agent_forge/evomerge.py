@@ -20,8 +20,9 @@ from agent_forge.records import RunResults
 from agent_forge.report.evolution_page import render_evolution
 from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import Progress, Silent
-from agent_forge.storage.files import path_digest, write_atomic
-from agent_forge.storage.publication import publication
+from agent_forge.storage.files import write_atomic
+from agent_forge.storage.origin import champion_digest
+from agent_forge.storage.publication import publication, require_signable
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
 
 TEXT, PAGE = "evolution.md", "evolution.html"
@@ -48,6 +49,7 @@ class EvoMerge:
         Raises:
             ForgeError: for bad input, or an evolution that cannot go on.
         """
+        require_signable(self._settings.bake)
         prepared = prepare(self._settings, self._progress)
         root = self._settings.directory
         if self._settings.bake.publish_to is not None and (place := publication(self._settings.bake.publish_to)):
@@ -93,7 +95,7 @@ class EvoMerge:
         published = publish(prepared, model, scorer)
         report = EvolutionReport(
             evolution_id=prepared.evolution_id,
-            champion_digest=path_digest(model),
+            champion_digest=champion_digest(model),
             winner=evolved.winner,
             base_models=evolved.base_models,
             elites=evolved.elites,

@@ -1,12 +1,13 @@
 """Kill evolutions at random moments; every resumed one must end with the champion of the undisturbed one.
 
-    PYTHONPATH=tests/evolution python bench/evo_kills.py [--kills 10] [--seed 0] [--out DIR]
+    PYTHONPATH=tests/evolution python bench/evo_kills.py [--kills 10] [--processes 1] [--seed 0] [--out DIR]
 
 Evolves three noisy copies of the bundled champion (the models and settings of the tests), once undisturbed. Then, for
 every kill: the same evolution in an empty directory, SIGKILL up to two seconds after a number of scores is there that
 is drawn uniformly (by the clock alone, most kills on a busy machine would meet it while it still imports), and
-`--resume`. Exits 1 when a champion's digest, recomputed from its files, or what evolution.json says beside its places
-differs.
+`--resume`. With `--processes` above 1 only the evolution's own process is killed; those beside it must end with it, or
+they would write into the resumed run. Exits 1 when a champion's digest, recomputed from its files, or what
+evolution.json says beside its places differs.
 """
 
 import argparse
@@ -29,19 +30,22 @@ PLACES = ("model_path", "manifest_path")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=1, help="merges scored side by side (the setting `processes`)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to run; default: a temporary directory")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         base = given.out or Path(temporary)
         base.mkdir(parents=True, exist_ok=True)
-        return measure(SmallEvolution(base, tuple(noisy_copies(base))), given.kills, random.Random(given.seed))
+        small = SmallEvolution(base, tuple(noisy_copies(base)))
+        return measure(small, given.kills, random.Random(given.seed), given.processes)
 
 
-def measure(small: SmallEvolution, kills: int, source: random.Random) -> int:
+def measure(small: SmallEvolution, kills: int, source: random.Random, processes: int) -> int:
     run, expected = small.root / "run", small.root / "undisturbed"
     store = small.root / "store"
-    arguments = small.arguments(run, "--resume", "--quiet", "--publish-to", str(store))
+    options = ("--resume", "--quiet", "--publish-to", str(store))
+    arguments = small.arguments(run, *options, processes=processes)
     command = [sys.executable, "-m", "agent_forge.cli", *arguments]
     began = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)

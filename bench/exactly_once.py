@@ -30,18 +30,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from object_store import BUCKET, object_store
 from report.sample_run import RUNS
 from small_bake import DEMO, SMALL
 
 from agent_forge.config import load_config
 from agent_forge.quietstar_baker import QuietSTaRBaker
-from agent_forge.records import Manifest
+from agent_forge.records import FileRecord, Manifest
 from agent_forge.storage import lease
 from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.files import list_files
+from agent_forge.storage.manifest import bake_id_of
 from agent_forge.storage.publication import Publication, publication
 from agent_forge.storage.s3_download import fetch
 from agent_forge.storage.s3_publication import S3Publication
@@ -75,15 +75,18 @@ def run_once(out: Path, root: str) -> None:
 
 def count_runs(base: Path, root: str, processes: int) -> dict[str, object]:
     """Start all processes at once; count who trained and how they ended."""
-    # Processes that are forked off must not need a pool of threads that stayed behind.
-    torch.set_num_threads(1)
+    # The one that trains imports torch itself; the others never do.
+    assert "torch" not in sys.modules
+    os.environ["OMP_NUM_THREADS"] = "1"
     began = time.monotonic()
     outs = [base / f"run-{number}" for number in range(processes)]
     children = [FORK.Process(target=run_once, args=(out, root)) for out in outs]
     for child in children:
         child.start()
-    for child in children:
-        child.join()
+    most = 0
+    while alive := [child for child in children if child.is_alive()]:
+        most = max(most, sum(private_megabytes(child.pid) for child in alive))
+        time.sleep(5)
     events = {out: (out / "events.jsonl").read_text() for out in outs if (out / "events.jsonl").exists()}
     results = [json.loads((out / "results.json").read_text()) for out in outs if (out / "results.json").exists()]
     same = {json.dumps({**found, "run_dir": "", "report_path": ""}, sort_keys=True) for found in results}
@@ -97,8 +100,18 @@ def count_runs(base: Path, root: str, processes: int) -> dict[str, object]:
         "published": sum(found["published"] for found in results),
         "manifests": manifests(root),
         "model_whole": whole is not None,
+        "most_private_megabytes": most,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def private_megabytes(pid: int | None) -> int:
+    """Return the memory that a process shares with no other, MB; 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) // 1000
 
 
 def lead_or_wait(base: Path, root: str, model: Path, sample: Manifest, number: int) -> None:
@@ -190,10 +203,10 @@ def count_kills(base: Path, root: str, kills: int, seed: int) -> dict[str, objec
         (model / name).write_bytes(rng.randbytes(int(MODEL_BYTES * share)))
     sample = next(found for run in RUNS.values() if (found := run().manifest) is not None)
     files = list_files(model)
-    usual = undisturbed(root, model, sample.model_copy(update={"files": files, "bake_id": "f" * 64}))
-    done, moments, broken, published = 0, [], 0, 0
+    usual = undisturbed(root, model, numbered(sample, files, 2**32))
+    done, moments, broken, differing, published = 0, [], 0, 0, 0
     while done < kills:
-        manifest = sample.model_copy(update={"files": files, "bake_id": f"{published:064x}"})
+        manifest = numbered(sample, files, published)
         while True:
             wanted = rng.uniform(0, 1.1 * usual) if done < kills else None
             killed = interrupted(root, model, manifest, wanted)
@@ -206,7 +219,8 @@ def count_kills(base: Path, root: str, kills: int, seed: int) -> dict[str, objec
                 broken += 1
                 break
             if not killed:
-                assert found == manifest, "an undisturbed publisher leaves a whole model"
+                # What an undisturbed publisher leaves: this manifest, and every byte of the files that it names.
+                differing += found != manifest
                 break
         published += 1
     return {
@@ -215,9 +229,18 @@ def count_kills(base: Path, root: str, kills: int, seed: int) -> dict[str, objec
         "killed_between_seconds": [min(moments), max(moments)],
         "models_published": published,
         "broken_models_seen": broken,
+        "end_states_that_differ": differing,
         "manifests": manifests(root),
         "left_over": left_over(root),
     }
+
+
+def numbered(sample: Manifest, files: tuple[FileRecord, ...], number: int) -> Manifest:
+    """Return the manifest of a bake of its own: of another champion."""
+    digest = f"{number:064x}"
+    bake_id = bake_id_of(digest, sample.config, sample.question_digests, sample.code.source_sha256)
+    champion = sample.champion.model_copy(update={"digest": digest, "bake_id": bake_id})
+    return sample.model_copy(update={"files": files, "bake_id": bake_id, "champion": champion})
 
 
 def undisturbed(root: str, model: Path, manifest: Manifest) -> float:

@@ -110,6 +110,7 @@ class Stub:
     """Samples at no cost: rows of a batch answer with the digits of their seeds."""
 
     backed_off_to = None
+    shares = True
 
     def batches(self, requests: Sequence, batch_size: int) -> Iterator[list]:
         from agent_forge.models.sample import Sampled, plan_batches

@@ -100,3 +100,29 @@ def reader(bucket, monkeypatch):
 
     for name, value in READER.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub that huggingface_hub asks; repositories are committed to it."""
+    from storage.hub_server import Hub, serve
+
+    found = Hub()
+    with serve(found) as address:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        yield found
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    """The artifacts that W&B holds, by entity/project/name:alias."""
+    from storage.fixed_artifacts import library
+
+    monkeypatch.setenv("FORGE_HOME", str(tmp_path / "home"))
+    artifacts = {}
+    monkeypatch.setitem(sys.modules, "wandb", library(artifacts))
+    return artifacts

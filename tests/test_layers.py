@@ -27,7 +27,7 @@ LAYERS = (
     ("stages", "run_directory", "evolution"),
     (
         *("local_run", "fresh_process", "progress", "run_report", "serving", "stage_figures", "evolution_figures"),
-        *("tracker", "tracking_worker"),
+        *("tracker", "tracking_worker", "train_job"),
     ),
     (
         *("quietstar_baker", "evomerge", "cli", "commands", "audit_commands", "artifact_commands"),

@@ -16,9 +16,8 @@ from agent_forge.models.checks import inspect_checkpoint
 from agent_forge.models.load import outline
 from agent_forge.records import ParentRecord, SelectedQuestion
 from agent_forge.stages.context import Progress
-from agent_forge.storage.files import path_digest
 from agent_forge.storage.manifest import MANIFEST
-from agent_forge.storage.origin import origin_of, selected_on
+from agent_forge.storage.origin import champion_digest, origin_of, selected_on
 from agent_forge.storage.references import find
 from agent_forge.storage.references.local import is_local
 
@@ -151,7 +150,7 @@ def _find(name: str, field: str, references: Mapping[str, str], progress: Progre
         raise ChampionError(f"{field}: {reference} is not a directory of safetensors, which is what can be merged")
     # First, since reading all files of what is no model may take long.
     inspect_checkpoint(path)
-    digest = path_digest(path)
+    digest = champion_digest(path)
     origin = origin_of(reference, path, digest)
     shown = name if name in references else _bare(reference)
     manifest = path / MANIFEST
@@ -161,6 +160,6 @@ def _find(name: str, field: str, references: Mapping[str, str], progress: Progre
 
 def _bare(reference: str) -> str:
     """Return a name that says nothing of the machine."""
-    if is_local(reference) or reference.startswith("file://"):
+    if reference.startswith("file://") or ("://" not in reference and is_local(reference)):
         return Path(reference.removeprefix("file://")).expanduser().resolve().name
     return reference

@@ -38,6 +38,7 @@ from agent_forge.stages.prepare_questions import wanted_exemplars
 from agent_forge.stages.rows import require_room
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.files import write_atomic, writing_to
+from agent_forge.storage.minisign import read_secret_key
 
 QUESTIONS = "questions"
 
@@ -94,6 +95,8 @@ def prepare(settings: EvolutionSettings, progress: Progress) -> Prepared:
     """
     config = settings.bake
     resolve_device(config.device)
+    if config.signing_key_file:
+        read_secret_key(Path(config.signing_key_file))
     # Before any model is fetched: what is wrong with the questions shows at once.
     asked = draw_questions(settings)
     models = find_base_models(settings.evolution, progress)

@@ -17,9 +17,12 @@ from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import read_record
 from agent_forge.report.redact import masked
 from agent_forge.storage.artifact import check_evolved
+from agent_forge.storage.beside import put_beside
 from agent_forge.storage.code import code_record
-from agent_forge.storage.files import move_into_place, path_digest, write_atomic, writing_to
+from agent_forge.storage.files import move_into_place, write_atomic, writing_to
 from agent_forge.storage.manifest import MANIFEST, manifest_text, sealed
+from agent_forge.storage.minisign import SIGNATURE, read_secret_key, sign
+from agent_forge.storage.origin import champion_digest
 from agent_forge.storage.publication import publication
 from agent_forge.storage.publish import model_files
 
@@ -27,8 +30,14 @@ from agent_forge.storage.publish import model_files
 def hand_over(prepared: Prepared, evolved: Evolved, scorer: Scorer) -> Path:
     """Return the directory of the champion: a whole model with its manifest, made unless it is there already."""
     place = scorer.directory / BEST_MODEL
-    if _is_there(place, prepared, evolved):
-        return place
+    if not _is_there(place, prepared, evolved):
+        _make(place, prepared, evolved, scorer)
+    if (signature := _signature(prepared, place)) is not None:
+        write_atomic(place / SIGNATURE, signature)
+    return place
+
+
+def _make(place: Path, prepared: Prepared, evolved: Evolved, scorer: Scorer) -> None:
     recipe = Recipe.model_validate(evolved.winner.recipe)
     with writing_to(place):
         made = scorer.make(recipe)
@@ -41,7 +50,6 @@ def hand_over(prepared: Prepared, evolved: Evolved, scorer: Scorer) -> Path:
         write_atomic(ready / MERGE_FILE, told.model_dump_json(indent=2) + "\n")
         write_atomic(ready / MANIFEST, manifest_text(build_manifest(prepared, evolved, ready)))
         move_into_place(ready, place)
-    return place
 
 
 def publish(prepared: Prepared, model: Path, scorer: Scorer) -> str | None:
@@ -51,7 +59,10 @@ def publish(prepared: Prepared, model: Path, scorer: Scorer) -> str | None:
         return None
     there = publication(root)
     assert there is not None, "a place to publish to is a directory or a bucket"
-    return there.publish_champion(model, check_evolved(model), path_digest(model), scorer.progress)
+    published = there.publish_champion(model, check_evolved(model), champion_digest(model), scorer.progress)
+    if (signature := _signature(prepared, model)) is not None:
+        put_beside(published, SIGNATURE, signature)
+    return published
 
 
 def build_manifest(prepared: Prepared, evolved: Evolved, model: Path) -> ChampionManifest:
@@ -81,6 +92,18 @@ def build_manifest(prepared: Prepared, evolved: Evolved, model: Path) -> Champio
         files=model_files(model),
     )
     return sealed(ChampionManifest.model_validate(masked(manifest.model_dump(mode="json"))))
+
+
+def _signature(prepared: Prepared, model: Path) -> str | None:
+    """Return the signature of a champion's manifest, the same each time; None where no key is configured.
+
+    Whoever publishes under its digest has published this manifest, so nobody else's is ever signed.
+    """
+    file = prepared.settings.bake.signing_key_file
+    if file is None:
+        return None
+    comment = f"agent_forge manifest of evolution {prepared.evolution_id}"
+    return sign((model / MANIFEST).read_bytes(), read_secret_key(Path(file)), comment)
 
 
 def _is_there(place: Path, prepared: Prepared, evolved: Evolved) -> bool:

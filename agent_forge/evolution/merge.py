@@ -33,6 +33,7 @@ from agent_forge.evolution.tensors import read_tensor, same_bytes
 from agent_forge.evolution.vocabulary import Vocabulary, common_vocabulary
 from agent_forge.records import Record
 from agent_forge.storage.files import move_into_place, write_atomic, writing_to
+from agent_forge.storage.moving import Watcher
 
 MERGE_FILE = "merge.json"
 SHARD_BYTES = 5_000_000_000
@@ -58,22 +59,23 @@ class MergeRecord(Record):
     code_version: str = __version__
 
 
-def merge(recipe: Recipe, out: Path, shard_bytes: int = SHARD_BYTES) -> MergeRecord:
+def merge(recipe: Recipe, out: Path, shard_bytes: int = SHARD_BYTES, watcher: Watcher | None = None) -> MergeRecord:
     """Merge models into a new directory.
 
     Args:
         recipe: what and how.
         out: where the merged model comes to be, whole or not at all; must not exist, or be empty.
         shard_bytes: most bytes in a file of weights.
+        watcher: is told how much of models has come that lie elsewhere.
 
     Raises:
-        ChampionError: when models cannot be read or merged, or the result is not finite.
+        ChampionError: when models cannot be found, read or merged, or the result is not finite.
         ConfigError: when the recipe does not fit the models.
         OutputError: when the place is taken or cannot be written to.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} exists already; choose another directory or remove it")
-    plan = _plan(recipe)
+    plan = _plan(recipe, watcher)
     record = plan.record()
     prepared = out.with_name(f".{out.name}.preparing")
     with writing_to(out):
@@ -89,8 +91,8 @@ def merge(recipe: Recipe, out: Path, shard_bytes: int = SHARD_BYTES) -> MergeRec
     return record
 
 
-def _plan(recipe: Recipe) -> "Plan":
-    sources = open_sources(recipe)
+def _plan(recipe: Recipe, watcher: Watcher | None) -> "Plan":
+    sources = open_sources(recipe, watcher)
     check_agreement(sources, recipe)
     speaker = choose_speaker(recipe, sources)
     base = len(recipe.parents) if recipe.base else None
@@ -153,9 +155,14 @@ class Plan:
 
     def record(self) -> MergeRecord:
         """Return what will stand beside the merged model."""
+        named = tuple(source.named for source in self.sources)
+        count = len(self.recipe.parents)
+        recipe = self.recipe.model_copy(
+            update={"parents": named[:count], "base": named[count] if self.recipe.base else None}
+        )
         return MergeRecord(
-            recipe=self.recipe,
-            recipe_sha256=self.recipe.digest,
+            recipe=recipe,
+            recipe_sha256=recipe.digest,
             speaker="base" if self.speaker == len(self.recipe.parents) else self.speaker,
             added_tokens=tuple(entry["content"] for entry in self.vocabulary.added),
         )

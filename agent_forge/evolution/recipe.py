@@ -2,7 +2,7 @@
 
 method: ties                    linear slerp task_arithmetic ties dare_linear dare_ties stack
 base: models/base               what the parents were fine-tuned from; not for linear, slerp and stack
-parents: [models/a, models/b]   directories; or {model: DIR, sha256: digest that it must have}
+parents: [models/a, models/b]   directories or references; or {model: ..., sha256: digest that it must have}
 weights: [0.6, 0.4]             one for each parent; all 1 where left out
 densities: [0.5, 0.5]           ties and dare: fraction of each task vector that is kept
 groups:                         other values for some tensors; the first group that fits a tensor counts
@@ -47,10 +47,15 @@ _NORMALIZED = frozenset({"linear", "ties"})
 
 
 class Parent(Record):
-    """A model to merge: its directory and, where it must be exactly this one, the digest of its files."""
+    """A model to merge: its directory or reference and, where it must be exactly this one, the digest of its files."""
 
     model: str = Field(min_length=1)
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is named by a reference with a scheme: s3://, hf://, wandb://, bundled:// and so on."""
+        return "://" in self.model
 
     @model_validator(mode="before")
     @classmethod
@@ -261,6 +266,8 @@ def parse_recipe(content: Mapping[str, Any], source: str = "recipe") -> Recipe:
 
 
 def _beside(file: Path, parent: Parent) -> Parent:
+    if parent.elsewhere:
+        return parent
     return parent.model_copy(update={"model": str(file.parent / Path(parent.model).expanduser())})
 
 

@@ -12,7 +12,9 @@ from agent_forge.evolution.layers import has_vocabulary_rows, is_head
 from agent_forge.evolution.recipe import Parent, Recipe
 from agent_forge.evolution.tensors import Place, places, same_bytes
 from agent_forge.models.checks import inspect_checkpoint, read_json
-from agent_forge.storage.files import path_digest
+from agent_forge.storage.moving import Watcher
+from agent_forge.storage.origin import champion_digest
+from agent_forge.storage.references import find
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Source:
     Attributes:
         label: how errors call it.
         path: its directory.
+        named: it, as the merged model's record names it: a reference with what pins it.
         config: its config.json.
         architecture: its configuration with the defaults of its kind filled in.
         places: where its tensors are; a copy of tied embeddings is left out.
@@ -30,6 +33,7 @@ class Source:
 
     label: str
     path: Path
+    named: Parent
     config: Mapping[str, Any]
     architecture: Mapping[str, Any]
     places: Mapping[str, Place]
@@ -46,30 +50,47 @@ class Source:
         return next(iter(found.values()))
 
 
-def open_sources(recipe: Recipe) -> tuple[Source, ...]:
+def open_sources(recipe: Recipe, watcher: Watcher | None = None) -> tuple[Source, ...]:
     """Return the parents of a recipe in order, then its base if it has one.
+
+    Args:
+        recipe: names them, by directories or by references, see `storage.references`.
+        watcher: is told how much of a model has come.
 
     Raises:
         ChampionError: when one is not a whole safetensors model, or not the one that its digest names.
     """
-    parents = [_open(f"parent {number} ({parent.model})", parent) for number, parent in enumerate(recipe.parents)]
-    return (*parents, _open(f"the base ({recipe.base.model})", recipe.base)) if recipe.base else tuple(parents)
+    parents = [
+        _open(f"parent {number} ({parent.model})", parent, watcher) for number, parent in enumerate(recipe.parents)
+    ]
+    return (*parents, _open(f"the base ({recipe.base.model})", recipe.base, watcher)) if recipe.base else tuple(parents)
 
 
-def _open(label: str, parent: Parent) -> Source:
-    path = Path(parent.model).expanduser()
+def _open(label: str, parent: Parent, watcher: Watcher | None) -> Source:
+    path, named = _here(parent, watcher)
     if not path.is_dir():
         raise ChampionError(f"{label} is not a directory; a model directory with safetensors is expected")
     checkpoint = inspect_checkpoint(path)
     if checkpoint.format != "safetensors":
         raise ChampionError(f"{label} is stored as {checkpoint.format}; only safetensors are merged, convert it first")
-    if parent.sha256 and (found := path_digest(path)) != parent.sha256:
+    if parent.sha256 and (found := champion_digest(path)) != parent.sha256:
         raise ChampionError(f"{label} has digest {found}, the recipe names {parent.sha256}; give the model it names")
     found_places = {name: place for file in checkpoint.files for name, place in places(file).items()}
     architecture = _architecture(label, path)
     if architecture.get("tie_word_embeddings"):
         found_places = _without_tied_copy(label, found_places)
-    return Source(label, path, read_json(path / "config.json"), architecture, found_places, checkpoint.dtype)
+    return Source(label, path, named, read_json(path / "config.json"), architecture, found_places, checkpoint.dtype)
+
+
+def _here(parent: Parent, watcher: Watcher | None) -> tuple[Path, Parent]:
+    """Return where a parent is on this machine, fetched if need be, and what pins it."""
+    if not parent.elsewhere:
+        return Path(parent.model).expanduser(), parent
+    reference = find(parent.model)
+    path = reference.path(watcher)
+    if not path.is_dir():
+        return path, parent
+    return path, Parent(model=reference.uri(path), sha256=parent.sha256 or champion_digest(path))
 
 
 def _architecture(label: str, path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from agent_forge.errors import InputError
 from agent_forge.models.adapters import HALF_PRECISION, LoraShape, Trainable, attach
 from agent_forge.models.packed_attention import choose_layout, described, maskable_attention
 from agent_forge.models.packing import Layout, TrainingExample
+from agent_forge.models.ranks import ALONE, Ranks, share_layers
 from agent_forge.models.training import BakeSettings, ProgressEvent, Training
 from agent_forge.models.training_state import Checkpoints
 from agent_forge.records import BakeReport
@@ -39,6 +40,8 @@ def bake(
     *,
     token_ids: Sequence[int],
     key: str = "",
+    ranks: Ranks = ALONE,
+    reload: Callable[[], PreTrainedModel] | None = None,
 ) -> BakeReport:
     """Fine-tune a model in place and leave it plain, with the weights of the lowest held-out loss.
 
@@ -54,6 +57,9 @@ def bake(
         on_progress: called after every step; what it raises ends the bake and reaches the caller.
         token_ids: the two thought tokens.
         key: digest of what the caller knows the outcome to depend on besides the examples and settings: the model.
+        ranks: the processes that bake together; `checkpoint_dir` is the first one's.
+        reload: gives the model anew, for the weights to be merged into. With it the layers of `model` are kept in
+            parts during training, and `model` is of no use after it. Only the first process calls it.
 
     Raises:
         InputError: when there is nothing to train on or to hold out, or an example is longer than a row.
@@ -69,25 +75,27 @@ def bake(
         warnings.extend(notes)
         attention = described(model, layout)
         half_precision = model.dtype in HALF_PRECISION
-        trainable = attach(
-            settings.method, model, token_ids, LoraShape(settings.rank, settings.alpha, settings.dropout)
-        )
+        trainable = attach(settings.method, model, token_ids, _shape(settings))
         try:
             checkpoints = Checkpoints(checkpoint_dir, _bake_key(key, settings, layout, token_ids, train, heldout))
 
             def save_memory() -> bool:
                 return not _checkpoints_gradients(model) and not _checkpoint_gradients(model)
 
+            if reload is not None:
+                share_layers(model, trainable.parameters.values())
             training = Training(
-                model, trainable, train, heldout, layout, settings, checkpoints, half_precision, save_memory
+                model, trainable, train, heldout, layout, settings, checkpoints, half_precision, save_memory, ranks
             )
             training.run(on_progress)
         except BaseException:
             trainable.discard()
             raise
-        trainable.load(training.best)
-        trainable.merge()
-        warnings.extend([*training.warnings, *_doubts(training, half_precision)])
+        warnings.extend(training.warnings)
+        if reload is None:
+            warnings.extend(_merge(training, trainable, half_precision))
+        elif ranks.first:
+            warnings.extend(_merge_into(reload(), training, settings, token_ids, half_precision))
     return _report(training, trainable, train, heldout, settings, warnings, attention)
 
 
@@ -162,6 +170,27 @@ def _bake_key(
         for example in part:
             digest.update(json.dumps([example.input_ids, example.supervised]).encode())
     return digest.hexdigest()
+
+
+def _merge(training: Training, trainable: Trainable, half_precision: bool) -> list[str]:
+    """Put the best weights into the model, which is plain after it; return what is odd about them."""
+    trainable.load(training.best)
+    trainable.merge()
+    return list(_doubts(training, half_precision))
+
+
+def _merge_into(
+    model: PreTrainedModel, training: Training, settings: BakeSettings, token_ids: Sequence[int], half_precision: bool
+) -> list[str]:
+    """Do so with another copy of the model, in this process alone."""
+    with _training_conditions(model, settings, []):
+        trainable = attach(settings.method, model, token_ids, _shape(settings))
+        training.go_on_alone(model)
+        return _merge(training, trainable, half_precision)
+
+
+def _shape(settings: BakeSettings) -> LoraShape:
+    return LoraShape(settings.rank, settings.alpha, settings.dropout)
 
 
 def _doubts(training: Training, half_precision: bool) -> Iterator[str]:

@@ -118,6 +118,43 @@ def outline(path: Path) -> int | None:
     return context_length(config)
 
 
+def load_outline(path: Path, device: str = "auto", dtype: str = "auto") -> LoadedModel:
+    """Load everything about a model but its weights, which another program is going to hold.
+
+    Args:
+        path: directory.
+        device: as of `load_champion`.
+        dtype: as of `load_champion`.
+
+    Returns:
+        A model whose weights have shapes and no values, on the device `meta`.
+
+    Raises:
+        ChampionError: when it is not a whole, safe causal language model with a tokenizer that has an end token.
+        ConfigError: for a device or dtype that is not there.
+    """
+    where = resolve_device(device)
+    checkpoint = inspect_checkpoint(path)
+    compute = _compute_dtype(dtype, checkpoint, where)
+    with quiet(), _explained(path):
+        tokenizer = _read_tokenizer(checkpoint)
+        config = transformers.AutoConfig.from_pretrained(checkpoint.directory, **_source_arguments(checkpoint))
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(config, dtype=compute)
+        if (checkpoint.directory / transformers.utils.GENERATION_CONFIG_NAME).exists():
+            model.generation_config = transformers.GenerationConfig.from_pretrained(checkpoint.directory)
+    return LoadedModel(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        checkpoint_dtype=checkpoint.dtype,
+        dtype=compute,
+        attention="none",
+        context_length=context_length(config),
+        warnings=tuple(_check_tokenizer(path, model, tokenizer)),
+        path=path,
+    )
+
+
 def context_length(config: Any) -> int | None:
     """Return the most tokens a model has positions for, None when it has no limit (recurrent models, ALiBi)."""
     text = config.get_text_config()

@@ -30,6 +30,7 @@ from agent_forge.models.packing import (
     plan_batches,
     plan_epochs,
 )
+from agent_forge.models.ranks import ALONE, Ranks
 from agent_forge.models.target_loss import TargetLoss
 from agent_forge.models.training_state import Checkpoints, TrainingProgress, TrainingState, Weights
 from agent_forge.records import LossPoint, Record
@@ -110,6 +111,7 @@ class Training:
         checkpoints: where to continue from and write to.
         half_precision: whether the plain model is; on CUDA it then trains under bf16 autocast.
         save_memory: called when memory runs out; says whether it could do something about it.
+        ranks: the processes that train together.
     """
 
     def __init__(
@@ -123,7 +125,9 @@ class Training:
         checkpoints: Checkpoints,
         half_precision: bool,
         save_memory: Callable[[], bool],
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         self._model, self._trainable, self._settings, self._layout = model, trainable, settings, layout
         self._train, self._heldout, self._checkpoints, self._save_memory = train, heldout, checkpoints, save_memory
         lengths = [len(example.input_ids) for example in train]
@@ -159,7 +163,7 @@ class Training:
                 point = self._judge(point)
             self._update(curve=(*self.progress.curve, point), step=step, tokens=point.tokens)
             if step % self._settings.checkpoint_every == 0:
-                self._checkpoints.save(self._state())
+                self._save()
             assert point.loss is not None
             on_progress(ProgressEvent(step, len(self.plan), point.tokens, point.loss, point.learning_rate))
 
@@ -169,14 +173,27 @@ class Training:
         total = targets = 0.0
         with torch.no_grad():
             for rows in self._heldout_plan:
-                batch = self._collate(self._heldout, rows)
+                own, counted = self._ranks.share(rows)
+                batch = self._collate(self._heldout, own)
                 with attending(batch):
-                    total += self._loss.total(batch)
-                targets += batch.targets
+                    loss = self._loss.total(batch)
+                if counted:
+                    total += loss
+                    targets += batch.targets
+        total, targets = self._ranks.add_up(total, targets)
         return total / targets
 
+    def go_on_alone(self, model: PreTrainedModel) -> None:
+        """Judge by another copy of the model, in this process only."""
+        self._model, self._ranks = model, ALONE
+        self._loss = TargetLoss(model, self._autocast)
+
+    def _save(self) -> None:
+        if self._ranks.first:
+            self._checkpoints.save(self._state())
+
     def _begin_or_resume(self) -> tuple[TrainingProgress, Weights]:
-        state, self.warnings = self._checkpoints.latest(self._trainable.parameters)
+        state, self.warnings = self._ranks.agree(lambda: self._checkpoints.latest(self._trainable.parameters))
         return self._begin() if state is None else self._resume(state)
 
     def _begin(self) -> tuple[TrainingProgress, Weights]:
@@ -222,7 +239,8 @@ class Training:
         try:
             return self._passes(index)
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or not self._save_memory():
+            # Of several processes each would have to know that it makes its passes again.
+            if self._ranks.count > 1 or not is_out_of_memory(error) or not self._save_memory():
                 raise
         self.warnings = (*self.warnings, f"memory ran out in step {index + 1}: gradients are checkpointed from there")
         return None
@@ -232,11 +250,14 @@ class Training:
         tokens, total = 0, 0.0
         targets = sum(self._train[example].targets for rows in self.plan[index] for row in rows for example in row)
         for rows in self.plan[index]:
-            batch = self._collate(self._train, rows)
+            own, counted = self._ranks.share(rows)
+            batch = self._collate(self._train, own)
             with attending(batch):
-                total += self._loss.backward(batch, 1 / targets)
-            tokens += batch.tokens
-        return total, tokens
+                total += self._loss.backward(batch, counted / targets)
+            tokens += batch.tokens * counted
+        self._ranks.add_up_gradients(self._trainable.parameters.values())
+        total, whole = self._ranks.add_up(total, tokens)
+        return total, int(whole)
 
     def _generators(self) -> dict[str, torch.Tensor]:
         generators = {"cpu": torch.get_rng_state()}

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from agent_forge.evolution_records import Candidate, EvolutionReport, GenerationSummary
+from agent_forge.evolution_records import Candidate, EvolutionReport, Gain, GenerationSummary
 from agent_forge.report.figures import NARROW, WIDE, Plot
-from agent_forge.report.formats import percent, points, points_interval, probability
+from agent_forge.report.formats import bare, number, percent, points, points_interval, probability
+from agent_forge.report.story_page import Ending
 from agent_forge.report.svg import BLUE, GREEN, draw
 from agent_forge.report.tables import Table
 from agent_forge.report.template import environment
@@ -15,6 +16,11 @@ from agent_forge.report.template import environment
 _ARMS = {"baseline": "direct answers", "thought": "answers after an elicited thought"}
 _WORDS = {"better": "Better", "not_better": "Not better", "inconclusive": "Not settled"}
 _KINDS = {"better": "passed", "not_better": "kept", "inconclusive": "undecided"}
+_PURPOSES = {
+    "evolve": "every merge is scored on them; chooses who is compared in the end",
+    "select": "the best merges and all base models; chooses the champion",
+    "confirm": "the champion and all base models; chooses nothing, so this is what is claimed",
+}
 _FAILED = "failed"
 
 
@@ -25,17 +31,33 @@ def render_evolution(report: EvolutionReport) -> str:
         .get_template("evolution.html.jinja")
         .render(
             report=report,
-            word=_WORDS[report.gain.verdict] if report.gain else "No merge is better",
-            sentence=report.gain.reason if report.gain else "The best base model is handed over as it is.",
-            kind=_KINDS[report.gain.verdict] if report.gain else "kept",
+            title=_title(report),
+            outcome=_outcome(report.gain),
             arm=_ARMS[report.fitness_arm],
             curve=_curve(report.generations),
             compared=_compared((*report.base_models, *report.elites), report.winner),
             gains=_gains(report),
+            asked=_asked(report),
             recipe=[(name, _told(value)) for name, value in report.winner.recipe.items()],
             warnings=(*report.warnings, *(report.gain.warnings if report.gain else ())),
         )
     )
+
+
+def _title(report: EvolutionReport) -> str:
+    name = report.winner.name
+    return name if report.winner.base_model else f"{name} of {len(report.base_models)} base models"
+
+
+def _outcome(gain: Gain | None) -> Ending:
+    if gain is None:
+        return Ending("kept", "No merge is better", "The best base model is handed over as it is.")
+    return Ending(_KINDS[gain.verdict], _WORDS[gain.verdict], gain.reason)
+
+
+def _asked(report: EvolutionReport) -> Table:
+    rows = tuple((name, number(found.count), _PURPOSES[name]) for name, found in report.questions.items())
+    return Table("Which questions were asked", ("Set", "Questions", "What for"), rows, frozenset({0, 2}))
 
 
 def _curve(generations: Sequence[GenerationSummary]) -> Plot:
@@ -69,6 +91,7 @@ def _curve(generations: Sequence[GenerationSummary]) -> Plot:
 
 
 def _compared(candidates: Sequence[Candidate], winner: Candidate) -> Table:
+    several = any(one.select and len(one.select.per_task) > 1 for one in candidates)
     ordered = sorted(candidates, key=lambda one: -(one.select.score or 0.0) if one.select else 0.0)
     rows = tuple(
         (
@@ -76,27 +99,28 @@ def _compared(candidates: Sequence[Candidate], winner: Candidate) -> Table:
             str(one.recipe.get("method", "")) if not one.base_model else "base model",
             _share(one.evolve.score),
             _share(one.select.score if one.select else None),
-            ", ".join(
-                f"{task} {percent(value)}" for task, value in (one.select.per_task if one.select else {}).items()
-            ),
+            *((_by_task(one),) if several else ()),
         )
         for one in ordered
     )
-    columns = ("Model", "Method", "In the search", "On select", "On select, by task")
+    columns = ("Model", "Method", "In the search", "On select", *(("On select, by task",) if several else ()))
     return Table("Who was compared in the end", columns, rows, frozenset({0, 1, 4}))
+
+
+def _by_task(one: Candidate) -> str:
+    return ", ".join(f"{task} {percent(value)}" for task, value in (one.select.per_task if one.select else {}).items())
 
 
 def _gains(report: EvolutionReport) -> Table | None:
     if (gain := report.gain) is None:
         return None
-    low_high = points_interval(gain.confidence_interval)
     rows = [
         (
             f"{gain.against} (best on select)",
             percent(gain.base_model_accuracy),
-            points(gain.difference),
-            low_high,
-            probability(gain.p_value),
+            bare(points(gain.difference)),
+            bare(points_interval(gain.confidence_interval)),
+            bare(probability(gain.p_value)),
             _WORDS[gain.verdict],
         )
     ]
@@ -104,14 +128,21 @@ def _gains(report: EvolutionReport) -> Table | None:
         (
             name,
             percent(one.base_model_accuracy),
-            points(one.difference),
-            points_interval(one.confidence_interval),
-            probability(one.p_value),
+            bare(points(one.difference)),
+            bare(points_interval(one.confidence_interval)),
+            bare(probability(one.p_value)),
             _WORDS[one.verdict],
         )
         for name, one in gain.others.items()
     ]
-    columns = ("Base model", "Its accuracy", "Points gained", "Interval", "p", "Champion is")
+    columns = (
+        "Base model",
+        "Its accuracy",
+        "Points gained",
+        f"{100 * gain.confidence_level:g}% interval",
+        "p",
+        "Champion is",
+    )
     return Table(
         f"The champion against every base model: {percent(gain.champion_accuracy)} of {gain.questions} questions right",
         columns,
@@ -121,12 +152,13 @@ def _gains(report: EvolutionReport) -> Table | None:
 
 
 def _told(value: object) -> str:
-    """Return a value of a recipe; models by their names."""
-    if isinstance(value, dict) and "model" in value:
-        return str(value["model"])
+    """Return a value of a recipe; models by their names, groups of layers as words."""
     if isinstance(value, list):
-        return ", ".join(map(_told, value))
-    return str(value)
+        groups = any(isinstance(one, dict) and "model" not in one for one in value)
+        return ("; " if groups else ", ").join(map(_told, value))
+    if not isinstance(value, dict):
+        return str(value)
+    return str(value["model"]) if "model" in value else " ".join(f"{name} {_told(one)}" for name, one in value.items())
 
 
 def _share(value: float | None) -> str:

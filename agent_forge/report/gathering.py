@@ -5,6 +5,7 @@
 Artifacts are called as the stages call them; what is not given is not known yet.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ from agent_forge.traces import add_trace_reports
 
 R = TypeVar("R", bound=Record)
 Artifacts = Mapping[str, Sequence[Path]]
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def gather(artifacts: Artifacts, settings: QuietSTaRConfig | None = None, **known: Any) -> RunFacts:
@@ -66,7 +68,9 @@ def gather(artifacts: Artifacts, settings: QuietSTaRConfig | None = None, **know
 
 def title_of(champion: ChampionRecord) -> str:
     """Return what a report on a champion is headed with."""
-    return Path(champion.reference).name or champion.reference
+    name = Path(champion.reference).name or champion.reference
+    # Evolved champions are published under their digest.
+    return f"champion {name[:12]}" if _DIGEST.fullmatch(name) else name
 
 
 def _record(kind: type[R], artifacts: Artifacts, name: str) -> R | None:

@@ -119,7 +119,7 @@ def steps(story: Story) -> list[Step]:
     found: list[Step] = []
     arm = "told to think" if story.evolution.fitness_arm == "thought" else "answering directly"
     if gain := story.evolution.gain:
-        meaning = f"the champion against {gain.against}, the base model that did best on `select`, both {arm}"
+        meaning = f"the champion against {gain.against}, the base model that did best when one was chosen, both {arm}"
         means = (gain.base_model_accuracy, gain.champion_accuracy, gain.difference)
         found.append(Step("Evolution", meaning, *means, gain.confidence_interval, gain.p_value, gain.questions, BLUE))
     if check := story.verification:

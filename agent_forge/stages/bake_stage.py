@@ -1,16 +1,21 @@
 """bake: fine-tune the extended model on the traces and save it merged."""
 
+from dataclasses import replace
+
 import torch
+from transformers import PreTrainedModel
 
 from agent_forge.errors import InputError
 from agent_forge.models.adapters import HALF_PRECISION
 from agent_forge.models.finetune import BakeSettings, ProgressEvent, TrainingExample, bake
 from agent_forge.models.load import LoadedModel
+from agent_forge.models.memory import give_back_memory
 from agent_forge.models.prompting import Prompting
+from agent_forge.models.ranks import Ranks, joined, torchrun_device
 from agent_forge.models.save import save_model
 from agent_forge.models.throughput import Stopwatch, Throughput, flops_per_token
 from agent_forge.records import BakeReport, rows_text
-from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
+from agent_forge.stages.context import Meter, Silent, Stage, StageContext, StageOutcome
 from agent_forge.stages.examples import replay_example, split_heldout, that_fit, trace_example
 from agent_forge.stages.rows import computed_by, open_model
 from agent_forge.storage.files import path_digest, write_atomic
@@ -19,7 +24,20 @@ from agent_forge.storage.trace_files import TraceSet, read_traces, write_traces
 
 
 def bake_stage(context: StageContext) -> StageOutcome:
-    """Train, then write the baked model, the report of the training and the whole trace set."""
+    """Train, then write the baked model, the report of the training and the whole trace set.
+
+    Where torchrun started several processes they train together, and the first writes.
+    """
+    device = torchrun_device(context.config.device)
+    with joined(device) as ranks:
+        own = replace(context, config=context.config.model_copy(update={"device": device}))
+        outcome = _bake(own if ranks.first else replace(own, progress=Silent(), warnings=[]), ranks)
+    # Verification runs in another process on the same device.
+    give_back_memory()
+    return outcome
+
+
+def _bake(context: StageContext, ranks: Ranks) -> StageOutcome:
     meter = Meter()
     loaded = open_model(context, context.input("extended"))
     exemplars = read_exemplars(context.input("questions"))
@@ -28,7 +46,8 @@ def bake_stage(context: StageContext) -> StageOutcome:
     train, heldout = _examples(context, loaded, prompting, found)
     settings = BakeSettings.of(context.config)
     begun = False
-    stopwatch = Stopwatch(flops_per_token(loaded.model, settings.method, train))
+    # Of each process its share: utilisation is that of one device.
+    stopwatch = Stopwatch(flops_per_token(loaded.model, settings.method, train) / ranks.count)
 
     def tell(event: ProgressEvent) -> None:
         nonlocal begun
@@ -37,6 +56,13 @@ def bake_stage(context: StageContext) -> StageOutcome:
             context.progress.begin("bake", event.planned_steps, event.step - 1)
             begun = True
         context.progress.advance(event.step, event.tokens)
+
+    def reload() -> PreTrainedModel:
+        nonlocal loaded
+        context.models.clear()
+        loaded = open_model(context, context.input("extended"))
+        model: PreTrainedModel = loaded.model
+        return model
 
     report = bake(
         loaded.model,
@@ -47,7 +73,11 @@ def bake_stage(context: StageContext) -> StageOutcome:
         tell,
         token_ids=prompting.thought_token_ids,
         key=path_digest(context.input("extended")),
+        ranks=ranks,
+        reload=reload if context.config.bake_sharded and ranks.count > 1 else None,
     )
+    if not ranks.first:
+        return StageOutcome(cost=meter.cost())
     half = loaded.model.dtype in HALF_PRECISION and loaded.model.device.type == "cuda"
     speed = stopwatch.read(loaded.model.device, torch.bfloat16 if half else torch.float32)
     # The model on the shelf is the baked one from here on: no later stage may take it for the extended one.

@@ -6,7 +6,7 @@ The pause arm stands still for as many tokens as the same question's thought too
 from the thought arm in content only.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import get_args
@@ -52,7 +52,9 @@ def evaluate_round(context: StageContext) -> StageOutcome:
     write_parts_atomic(context.outputs["results"], chain.from_iterable(rows.lines() for rows in arms.values()))
     tallies = {arm: _tally(rows) for arm, rows in arms.items()}
     cost = meter.cost(sum(tokens for _, tokens in tallies.values()), len(questions))
-    metrics = {f"{arm}_accuracy": correct / len(questions) for arm, (correct, _) in sorted(tallies.items())}
+    metrics = {
+        f"{arm}_accuracy": correct / len(questions) for arm, (correct, _) in sorted(tallies.items()) if questions
+    }
     return StageOutcome(cost=cost, metrics=metrics)
 
 
@@ -68,24 +70,32 @@ def evaluate_arms(
     prompting, rules = bench.prompting, bench.rules
     lengths = prompt_lengths(bench, questions)
 
-    def ask(arm: Arm, script: Callable[[int], Script]) -> SampledRows[ResultRow]:
-        asked = OneByOne(
-            len(questions), lambda k: Asked(questions[k], round_number, arm, script(k), _role(questions[k], guards))
+    def ask(scripts: Mapping[Arm, Callable[[int], Script]]) -> dict[Arm, SampledRows[ResultRow]]:
+        """Ask every question in some arms, side by side."""
+        arms = list(scripts)
+
+        def asked(number: int) -> Asked:
+            k, arm = number // len(arms), arms[number % len(arms)]
+            return Asked(questions[k], round_number, arm, scripts[arm](k), _role(questions[k], guards))
+
+        rows = sample_rows(
+            *(context, bench, OneByOne(len(questions) * len(arms), asked)),
+            *(context.scratch / f"{'-'.join(arms)}-{round_number}.jsonl", ResultRow, grading(context)),
+            np.repeat(lengths, len(arms)),
         )
-        log = context.scratch / f"{arm}-{round_number}.jsonl"
-        return sample_rows(context, bench, asked, log, ResultRow, grading(context), lengths)
+        return {arm: rows.every(len(arms), first) for first, arm in enumerate(arms)}
 
     direct = direct_script(prompting.cue_ids)
     elicited = elicited_script(rules, prompting.elicit_ids, prompting.cue_ids)
-    arms: dict[Arm, SampledRows[ResultRow]] = {
-        "baseline": ask("baseline", lambda _: direct),
-        "thought": ask("thought", lambda _: elicited),
-    }
+    known: dict[Arm, Callable[[int], Script]] = {"baseline": lambda _: direct, "thought": lambda _: elicited}
+    # Both ask the same prompt, which is read once where that can be shared.
+    together = [known] if bench.sampler.shares else [{arm: script} for arm, script in known.items()]
+    answered = {arm: rows for scripts in together for arm, rows in ask(scripts).items()}
     if pausing:
         filler = prompting.encode(context.config.pause_text)[0]
-        spent = np.fromiter((row.thought_tokens for row in arms["thought"]), np.int32, len(questions))
-        arms["pause"] = ask("pause", lambda k: pause_script(rules, filler, int(spent[k]), prompting.cue_ids))
-    return arms
+        spent = np.fromiter((row.thought_tokens for row in answered["thought"]), np.int32, len(questions))
+        answered |= ask({"pause": lambda k: pause_script(rules, filler, int(spent[k]), prompting.cue_ids)})
+    return answered
 
 
 def _all_questions(directory: Path) -> Iterator[Question]:

@@ -8,6 +8,7 @@ and as parameters with the names of fields. What a stage spent is added to its m
 
 import contextlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from agent_forge.stages.registry import find_stage
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.references import bundled_configuration
 
+# Stages that several processes may carry out together, the first of which writes; and how torchrun says so.
+TOGETHER = frozenset({"bake"})
+_TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"))
+
 
 def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome:
     """Run one stage as its container does.
@@ -35,6 +40,9 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
         ForgeError: for bad input, or whatever the stage raises.
     """
     stage = find_stage(name)
+    processes, number = (int(os.environ.get(variable, default)) for variable, default in _TORCHRUN)
+    if processes > 1 and name not in TOGETHER:
+        raise InputError(f"stage {name} runs in one process, and torchrun started {processes}; start it without")
     given = parse_input(text)
     values = dict(given.inputs.parameterValues)
     config = _config(values)
@@ -43,7 +51,8 @@ def run_executor_input(name: str, text: str, progress: Progress) -> StageOutcome
         _require(stage.name, "input", stage.inputs, context.inputs)
         _require(stage.name, "output", stage.outputs, context.outputs)
         outcome = stage.carry_out(context)
-        write_outcome(given.outputs, outcome)
+        if number == 0:
+            write_outcome(given.outputs, outcome)
     return outcome
 
 

@@ -9,7 +9,8 @@ from agent_forge.models.prompting import chat_template_record
 from agent_forge.records import ExtensionRecord
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.resolve_champion import champion_path
-from agent_forge.storage.files import path_digest, write_atomic
+from agent_forge.storage.files import write_atomic
+from agent_forge.storage.origin import champion_digest
 
 
 def load_and_extend(context: StageContext) -> StageOutcome:
@@ -18,7 +19,7 @@ def load_and_extend(context: StageContext) -> StageOutcome:
     config = context.config
     uri, resolved = context.parameters["champion_uri"], context.parameters["champion_digest"]
     path = champion_path(uri)
-    if (digest := path_digest(path)) != resolved:
+    if (digest := champion_digest(path)) != resolved:
         raise ChampionError(f"{uri} has sha256 {digest} but {resolved} was resolved; it changed meanwhile: run again")
     loaded = load_champion(str(path), config.device, dtype="exact")
     extended = extend(

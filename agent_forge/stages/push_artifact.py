@@ -121,7 +121,7 @@ def build_manifest(context: StageContext) -> Manifest:
         config=result_values(context.config),
         code=code_record(),
         image=os.environ.get("FORGE_IMAGE"),
-        packages=package_versions(),
+        packages=package_versions(context.config.engine),
         hardware=hardware(),
         question_digests=splits.question_digests(),
         gate=read_record(GateReport, context.input("gate")),

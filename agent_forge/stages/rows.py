@@ -16,6 +16,7 @@ from agent_forge.answers import grade, require_grader
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ConfigError, QuestionError
 from agent_forge.models.choosing import Decoding
+from agent_forge.models.device import resolve_device
 from agent_forge.models.engine import STRETCH
 from agent_forge.models.engine_fit import open_sampler
 from agent_forge.models.load import LoadedModel, load_champion
@@ -29,6 +30,7 @@ from agent_forge.storage.question_files import read_exemplars
 from agent_forge.thoughts import Script, ThoughtRules, direct_script, elicited_script, free_script
 
 R = TypeVar("R", bound=BaseModel)
+M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,24 @@ def open_bench(context: StageContext, model: Path, temperature: float | None = N
         model: directory of an extended or baked model.
         temperature: instead of the configured one.
     """
-    loaded = open_model(context, model)
-    return bench_of(context, loaded, read_exemplars(context.input("questions")), temperature)
+    exemplars = read_exemplars(context.input("questions"))
+    if context.config.engine == "vllm":
+        return _vllm_bench(context, model, exemplars, temperature)
+    return bench_of(context, open_model(context, model), exemplars, temperature)
 
 
 def bench_of(
     context: StageContext, loaded: LoadedModel, exemplars: Sequence[Exemplar], temperature: float | None = None
 ) -> Bench:
-    """Prepare a sampler for a model in memory; see `open_bench`."""
+    """Prepare a sampler for a model in memory; see `open_bench`.
+
+    Raises:
+        ConfigError: when the engine is one that takes models from disk only.
+    """
     config = context.config
-    prompting = Prompting.of(config, loaded.tokenizer, exemplars)
-    rules = _rules(config, prompting, loaded)
-    decoding = Decoding(config.temperature if temperature is None else temperature, config.top_p, config.top_k)
+    if config.engine == "vllm":
+        raise ConfigError("engine vllm samples from models on disk, and this one is in memory; use engine sharing")
+    prompting, rules, decoding = _asking(config, loaded, exemplars, temperature)
     fitted = (loaded.model, prompting, rules, decoding, loaded.context_length)
     if config.engine == "reference":
         context.computed_by.update(computed_by(loaded), engine="reference")
@@ -117,14 +125,42 @@ def computed_by(loaded: LoadedModel) -> dict[str, str]:
     return {"device": str(loaded.model.device), "arithmetic": dtype, "attention": loaded.attention}
 
 
+def _vllm_bench(context: StageContext, path: Path, exemplars: Sequence[Exemplar], temperature: float | None) -> Bench:
+    from agent_forge.models.vllm_engine import VllmModel, VllmSampler
+
+    config = context.config
+    model = _shelved(context, f"vllm {path.resolve()}", lambda: VllmModel(path, config.device, config.dtype))
+    prompting, rules, decoding = _asking(config, model.loaded, exemplars, temperature)
+    # The model itself lives in vLLM, which chooses its attention.
+    found = {"device": str(resolve_device(config.device)), "attention": "vLLM's choice", "engine": "vllm"}
+    context.computed_by.update(computed_by(model.loaded) | found)
+    return Bench(model.loaded, prompting, rules, VllmSampler(model, prompting, rules, decoding))
+
+
+def _asking(
+    config: QuietSTaRConfig, loaded: LoadedModel, exemplars: Sequence[Exemplar], temperature: float | None
+) -> tuple[Prompting, ThoughtRules, Decoding]:
+    prompting = Prompting.of(config, loaded.tokenizer, exemplars)
+    decoding = Decoding(config.temperature if temperature is None else temperature, config.top_p, config.top_k)
+    return prompting, _rules(config, prompting, loaded), decoding
+
+
 def open_model(context: StageContext, model: Path) -> LoadedModel:
     """Load a model, or take it from the run's shelf."""
     config = context.config
-    shelf_key = str(model.resolve())
-    if shelf_key not in context.models:
+    return _shelved(
+        context,
+        str(model.resolve()),
+        lambda: load_champion(str(model), config.device, config.dtype, config.attention),
+    )
+
+
+def _shelved(context: StageContext, key: str, load: Callable[[], M]) -> M:
+    """Return what is on the run's shelf under a key; there is room for one model."""
+    if key not in context.models:
         context.models.clear()
-        context.models[shelf_key] = load_champion(str(model), config.device, config.dtype, config.attention)
-    loaded: LoadedModel = context.models[shelf_key]
+        context.models[key] = load()
+    loaded: M = context.models[key]
     return loaded
 
 
@@ -138,6 +174,10 @@ class SampledRows(Generic[R]):
     def __len__(self) -> int:
         """Return how many rows there are."""
         return len(self.places)
+
+    def every(self, step: int, first: int) -> "SampledRows[R]":
+        """Return each `step`-th of the rows, from `first` on."""
+        return SampledRows(self.log, self.places[first::step])
 
     def __iter__(self) -> Iterator[R]:
         """Yield every row."""
@@ -179,7 +219,7 @@ def sample_rows(
     prompts = prompt_lengths(bench, (row.question for row in asked)) if lengths is None else lengths
     _refuse_long(bench, zip((row.question for row in asked), (row.script for row in asked), prompts, strict=True))
     # The order of rows is the same whatever the batch size, so a run may be continued with another one.
-    order = _longest_first(prompts + np.fromiter((len(row.script.prefix_ids) for row in asked), np.int32))
+    order = _longest_first(prompts)
     done, size = BatchLog(log, kind), context.config.batch_size
     finished, tokens = len(done), 0
     context.progress.begin(log.stem, len(asked), finished)

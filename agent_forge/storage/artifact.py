@@ -76,10 +76,12 @@ def check_artifact(directory: Path, key: PublicKey | None = None, blobs: Path | 
     return Checked(manifest, signed, signer, bool(manifest.content_sha256))
 
 
-def check_evolved(directory: Path, blobs: Path | None = None) -> ChampionManifest:
+def check_evolved(directory: Path, key: PublicKey | None = None, blobs: Path | None = None) -> ChampionManifest:
     """Check every file of an evolved champion; see `check_artifact`."""
     entries = tuple(_entries(directory, blobs))
-    manifest = parse_champion_manifest(_read(directory / MANIFEST), MANIFEST)
+    content = _read(directory / MANIFEST)
+    manifest = parse_champion_manifest(content, MANIFEST)
+    _check_signature(directory, content, key)
     _check_names([file.path for file in manifest.files])
     _check_files(directory, manifest.files, entries)
     return manifest

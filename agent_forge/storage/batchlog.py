@@ -62,6 +62,8 @@ class BatchLog(Generic[R]):
 
     def lines(self, places: Iterable[int]) -> Iterator[str]:
         """Yield the same rows as JSON, each ended by a newline."""
+        if not len(self):
+            return
         with self._path.open("rb") as stream:
             for place in places:
                 stream.seek(self._begins[place])

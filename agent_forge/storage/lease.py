@@ -37,7 +37,13 @@ class Lease(Record):
 
 
 class LeaseFile(Protocol):
-    """The place that one lease is kept in."""
+    """The place that one lease is kept in.
+
+    Attributes:
+        seconds: silence after which a holder counts as dead, as the store suggests.
+    """
+
+    seconds: float
 
     def read(self) -> tuple[Lease, str] | None:
         """Return the lease and a tag of what is there, None when nothing is."""
@@ -101,7 +107,7 @@ class Held:
 def leased(
     file: LeaseFile,
     settled: Callable[[], bool],
-    seconds: float = LEASE_SECONDS,
+    seconds: float | None = None,
     waiting: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Held | None]:
     """Hold a lease, waiting for whoever holds it now; give None once there is nothing left to do.
@@ -109,10 +115,10 @@ def leased(
     Args:
         file: where the lease is kept.
         settled: whether the work that the lease is about has been done.
-        seconds: silence after which a holder counts as dead.
+        seconds: silence after which a holder counts as dead; by default what the file suggests.
         waiting: is told whom this process waits for, when that begins or changes.
     """
-    held = _acquire(file, settled, seconds, waiting)
+    held = _acquire(file, settled, file.seconds if seconds is None else seconds, waiting)
     try:
         yield held
     finally:
@@ -124,6 +130,7 @@ def _acquire(
     file: LeaseFile, settled: Callable[[], bool], seconds: float, waiting: Callable[[str], None]
 ) -> Held | None:
     seen, since, told = "", 0.0, ""
+    pause = min(2.0, seconds / 20)
     while not settled():
         found = file.read()
         if found is not None and found[1] != seen:
@@ -138,8 +145,9 @@ def _acquire(
         elif found[0].holder != told:
             told = found[0].holder
             waiting(found[0].who)
-        # Many that wait must not ask all at once.
-        time.sleep(min(2.0, seconds / 20) * random.uniform(0.5, 1.5))
+        # Many that wait must not ask all at once, nor for hours as often as at first.
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(1.25 * pause, seconds / 6)
     return None
 
 

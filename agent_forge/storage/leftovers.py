@@ -1,7 +1,7 @@
 """What interrupted work left at a publication root and in the cache, found and, when asked for, removed.
 
     upload        a multipart upload that nobody completed
-    no manifest   files of a bake that nobody published, or a report without its verdict
+    no manifest   files of a bake or champion that nobody published, or a report without its verdict
     prepared      a directory that was being prepared, or a file that was being written
     lease         one that was given up, or whose holder is dead
     download      part of a model in the cache
@@ -15,43 +15,35 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import filelock
 
 from agent_forge.errors import InputError
-from agent_forge.records import Record
 from agent_forge.storage.directory_publication import locked
+from agent_forge.storage.files import cache_home
+from agent_forge.storage.hub import on_the_hub
+from agent_forge.storage.hub_leftovers import find_on_the_hub, remove_from_the_hub
 from agent_forge.storage.lease import leased
+from agent_forge.storage.leftover import HOUR, Leftover
 from agent_forge.storage.publication import directory_of
 from agent_forge.storage.s3 import Location, connect, in_a_bucket, talking_about
 from agent_forge.storage.s3_download import cache_directory
 from agent_forge.storage.s3_publication import S3Publication
 
 # Final file of a folder below a root -> what makes it real.
-_REAL = {"baked": "manifest.json", "verdicts": "verdict.json"}
-_FOLDERS = ("baked", "rejected", "verdicts", "leases")
-HOUR = 3600.0
-
-
-class Leftover(Record):
-    """One thing that was left: what it is, where, its bytes where known, hours since it was last written."""
-
-    kind: Literal["upload", "no manifest", "prepared", "lease", "download"]
-    place: str
-    size: int
-    hours: float
-    upload_id: str = ""
+_REAL = {"baked": "manifest.json", "champions": "manifest.json", "verdicts": "verdict.json"}
+_FOLDERS = ("baked", "champions", "rejected", "verdicts", "leases")
 
 
 def find_leftovers(root: str, older_than_hours: float) -> list[Leftover]:
     """List what interrupted work left below a publication root, and in this machine's cache.
 
     Raises:
-        InputError: when there is no such root, or it cannot be read.
+        InputError: when there is no such root, it cannot be read, or it is of a kind that keeps nothing of the sort.
         StoreError: when the store fails.
     """
-    found = _in_bucket(root) if in_a_bucket(root) else _in_directory(directory_of(root))
+    found = _at(root)
     return sorted(
         (left for left in (*found, *_in_cache()) if left.hours >= older_than_hours), key=lambda left: left.place
     )
@@ -59,8 +51,12 @@ def find_leftovers(root: str, older_than_hours: float) -> list[Leftover]:
 
 def remove(root: str, leftovers: list[Leftover]) -> None:
     """Remove what was found, unless it has become part of something published meanwhile."""
-    here = [left for left in leftovers if not in_a_bucket(left.place)]
-    if in_a_bucket(root):
+    here = [left for left in leftovers if not in_a_bucket(left.place) and not on_the_hub(left.place)]
+    if on_the_hub(root):
+        remove_from_the_hub(root, [left for left in leftovers if on_the_hub(left.place)], _REAL)
+        for left in here:
+            _remove_path(Path(left.place))
+    elif in_a_bucket(root):
         _remove_objects(root, [left for left in leftovers if in_a_bucket(left.place)])
         for left in here:
             _remove_path(Path(left.place))
@@ -70,6 +66,17 @@ def remove(root: str, leftovers: list[Leftover]) -> None:
             for left in here:
                 if left.kind != "no manifest" or not _real(Path(left.place)):
                     _remove_path(Path(left.place))
+
+
+def _at(root: str) -> Iterator[Leftover]:
+    if root.startswith("wandb://"):
+        raise InputError(
+            f"{root}: what interrupted work leaves at Weights & Biases are versions without the alias of a bake; they "
+            "are removed there"
+        )
+    if on_the_hub(root):
+        return find_on_the_hub(root, _REAL)
+    return _in_bucket(root) if in_a_bucket(root) else _in_directory(directory_of(root))
 
 
 def _in_bucket(root: str) -> Iterator[Leftover]:
@@ -111,7 +118,7 @@ def _uploads(client: Any, place: Location, now: Any, live: set[str]) -> Iterator
                     place=str(Location(place.bucket, str(entry["Key"]))),
                     size=0,
                     hours=_hours(now, entry["Initiated"]),
-                    upload_id=str(entry["UploadId"]),
+                    tag=str(entry["UploadId"]),
                 )
 
 
@@ -151,7 +158,8 @@ def _remove_bake(root: str, client: Any, bake: str, leftovers: list[Leftover]) -
     publication = S3Publication(root)
 
     def settled() -> bool:
-        return bool(publication.published(bake) or publication.verdict(bake))
+        published = publication.published(bake) or publication.published_champion(bake)
+        return bool(published or publication.verdict(bake))
 
     with leased(publication.lease(bake), settled) as held:
         for left in leftovers if held is not None else ():
@@ -166,7 +174,7 @@ def _remove_object(client: Any, left: Leftover) -> None:
     at = Location.parse(left.place)
     target = {"Bucket": at.bucket, "Key": at.key}
     if left.kind == "upload":
-        client.abort_multipart_upload(**target, UploadId=left.upload_id)
+        client.abort_multipart_upload(**target, UploadId=left.tag)
     else:
         client.delete_object(**target)
 
@@ -206,12 +214,12 @@ def _directory_clock(root: Path) -> float:
 
 
 def _in_cache() -> Iterator[Leftover]:
-    cache, now = cache_directory(), time.time()
-    for path in sorted(cache.glob(".*")):
+    now = time.time()
+    for path in (*sorted(cache_directory().glob(".*")), *sorted((cache_home() / "wandb").rglob(".*.partial"))):
         name = path.name.removesuffix(".partial").removesuffix(".parts")
         if name == path.name:
             continue
-        lock = filelock.FileLock(cache / f"{name}.lock")
+        lock = filelock.FileLock(path.with_name(f"{name}.lock"))
         try:
             with lock.acquire(timeout=0):
                 yield _described("download", path, now)

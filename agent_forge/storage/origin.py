@@ -15,7 +15,7 @@ import yaml
 
 from agent_forge.errors import ChampionError
 from agent_forge.records import ChampionCard, FileRecord, ParentRecord, Record, SelectedQuestion
-from agent_forge.storage.files import file_sha256, files_digest
+from agent_forge.storage.files import file_sha256, files_digest, list_files, path_digest
 from agent_forge.storage.manifest import (
     LARGEST_MANIFEST,
     MANIFEST,
@@ -46,13 +46,26 @@ class Origin(Record):
     card: ChampionCard | None = None
 
 
+def champion_digest(path: Path) -> str:
+    """Return what a champion is known by: the sha256 of its files, its manifest among them, without its signature.
+
+    A signature is put beside a champion that is there already, so it must not make another champion of it.
+
+    Raises:
+        InputError: when there is nothing there, or it cannot be read.
+    """
+    if not (path / SIGNATURE).is_file():
+        return path_digest(path)
+    return files_digest(tuple(file for file in list_files(path) if file.path != SIGNATURE))
+
+
 def origin_of(reference: str, path: Path, digest: str) -> Origin:
     """Describe where a champion comes from.
 
     Args:
         reference: as the user gave it.
         path: its local copy.
-        digest: sha256 of that, see `files.path_digest`.
+        digest: of that, see `champion_digest`.
 
     Raises:
         ChampionError: when its manifest is too large to be one.
@@ -125,10 +138,10 @@ def read_selection(parameter: str) -> tuple[SelectedQuestion, ...]:
 
 
 def _together(path: Path, files: tuple[FileRecord, ...]) -> tuple[FileRecord, ...]:
-    """Return the files that a manifest names and those that stand beside them: itself and its signature."""
-    beside = [path / name for name in (MANIFEST, SIGNATURE) if (path / name).is_file()]
-    more = [FileRecord(path=place.name, sha256=file_sha256(place), size=place.stat().st_size) for place in beside]
-    return tuple(sorted((*files, *more), key=lambda file: file.path))
+    """Return the files that a manifest names, and itself, as `champion_digest` takes them."""
+    place = path / MANIFEST
+    itself = FileRecord(path=place.name, sha256=file_sha256(place), size=place.stat().st_size)
+    return tuple(sorted((*files, itself), key=lambda file: file.path))
 
 
 def _card(path: Path) -> ChampionCard | None:

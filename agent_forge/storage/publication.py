@@ -1,4 +1,4 @@
-"""Where models are published: a directory or a bucket, behind the same calls."""
+"""Where models are published: a directory, a bucket, the hub or W&B, behind the same calls."""
 
 from pathlib import Path
 from typing import Protocol
@@ -9,10 +9,14 @@ from agent_forge.errors import ConfigError
 from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import Manifest, Verdict, VerificationReport
 from agent_forge.storage.directory_publication import DirectoryPublication
+from agent_forge.storage.hub import on_the_hub
+from agent_forge.storage.hub_publication import HubPublication
 from agent_forge.storage.lease import Held, LeaseFile
 from agent_forge.storage.moving import Watcher
 from agent_forge.storage.s3 import in_a_bucket
 from agent_forge.storage.s3_publication import S3Publication
+from agent_forge.storage.weights_and_biases import at_weights_and_biases
+from agent_forge.storage.weights_and_biases_publication import ArtifactPublication
 
 # Where a pipeline keeps what it made: in the run's own artifacts, so nothing is published below a root.
 IN_THE_PIPELINE = "pipeline://"
@@ -71,7 +75,7 @@ def publication_of(config: QuietSTaRConfig) -> Publication | None:
 
 def shared(config: QuietSTaRConfig) -> bool:
     """Whether a configuration publishes to a place that is not its run directory alone."""
-    return config.publish_to is not None or in_a_bucket(config.output_path)
+    return config.publish_to is not None or _remote(config.output_path)
 
 
 def publication(output_path: str) -> Publication | None:
@@ -84,7 +88,28 @@ def publication(output_path: str) -> Publication | None:
         return None
     if in_a_bucket(output_path):
         return S3Publication(output_path)
+    if on_the_hub(output_path):
+        return HubPublication(output_path)
+    if at_weights_and_biases(output_path):
+        return ArtifactPublication(output_path)
     return DirectoryPublication(directory_of(output_path))
+
+
+def require_signable(config: QuietSTaRConfig) -> None:
+    """Refuse to sign what is published where no signature can stand beside a manifest.
+
+    Raises:
+        ConfigError: for a key, and a place at Weights & Biases.
+    """
+    if config.signing_key_file and at_weights_and_biases(config.publish_to or config.output_path):
+        raise ConfigError(
+            "signing_key_file: a version at Weights & Biases cannot be added to once it is there, so no signature can "
+            "stand beside its manifest; leave it out, or publish elsewhere"
+        )
+
+
+def _remote(place: str) -> bool:
+    return in_a_bucket(place) or on_the_hub(place) or at_weights_and_biases(place)
 
 
 def directory_of(output_path: str) -> Path:

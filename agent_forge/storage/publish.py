@@ -14,6 +14,7 @@ from agent_forge.storage.files import (
     writing_to,
 )
 from agent_forge.storage.manifest import MANIFEST, AnyManifest, manifest_text
+from agent_forge.storage.minisign import SIGNATURE
 from agent_forge.storage.moving import Moving, Watcher
 
 
@@ -44,8 +45,8 @@ def publish_into(model: Path, manifest: AnyManifest, final: Path, watcher: Watch
 
 
 def model_files(model: Path) -> tuple[FileRecord, ...]:
-    """Return what a manifest describes: every file but the manifest itself."""
-    return tuple(file for file in list_files(model) if file.path != MANIFEST)
+    """Return what a manifest describes: every file but the manifest itself and its signature."""
+    return tuple(file for file in list_files(model) if file.path not in (MANIFEST, SIGNATURE))
 
 
 def _copy(model: Path, final: Path, files: tuple[FileRecord, ...], watcher: Watcher | None) -> None:

@@ -26,6 +26,7 @@ from agent_forge.records import Alias, FileRecord, Manifest, Record, Verdict, Ve
 from agent_forge.storage.files import file_sha256, list_files, list_names
 from agent_forge.storage.lease import LEASE_SECONDS, Held, Lease, check_held, leased
 from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, AnyManifest, manifest_text
+from agent_forge.storage.minisign import SIGNATURE
 from agent_forge.storage.moving import Moving, Watcher
 from agent_forge.storage.s3 import ATTEMPTS, Location, connect, get_object, talking_about
 from agent_forge.storage.s3_upload import Stored, described, expected_etag, object_sha256, put_file, put_text, stored
@@ -67,6 +68,12 @@ class S3Publication:
             self._client.list_objects_v2(Bucket=place.bucket, Prefix=place.key, MaxKeys=1)
         return None
 
+    def published_champion(self, digest: str) -> str | None:
+        """Return the URI of an evolved champion's manifest when that is published, else None."""
+        place = self._root / "champions" / digest / MANIFEST
+        with talking_about(self._root):
+            return str(place) if stored(self._client, place) else None
+
     def check(self) -> None:
         """Write, and see that a condition on writing is kept, without which nothing here is safe.
 
@@ -106,7 +113,7 @@ class S3Publication:
 
     def lease(self, bake_id: str) -> "S3Lease":
         """Return the place of a bake's lease."""
-        return S3Lease(self._client, self._root / "leases" / f"{bake_id}.json")
+        return S3Lease(self._client, self._root / "leases" / f"{bake_id}.json", self._lease_seconds)
 
     def publish(self, model: Path, manifest: Manifest, held: Held | None = None, watcher: Watcher | None = None) -> str:
         """Publish a verified model; a no-op when the same bake is there already.
@@ -127,7 +134,7 @@ class S3Publication:
         """
         place = self._place(manifest.bake_id)
         with talking_about(self._root):
-            with self._leased(manifest.bake_id, held) as holding:
+            with self._leased(manifest.bake_id, place, held) as holding:
                 if holding is not None:
                     self._put_model(model, manifest, place, holding, watcher)
             self.settle(manifest.bake_id)
@@ -138,11 +145,13 @@ class S3Publication:
     ) -> str:
         """Publish an evolved champion under its digest; a no-op when it is there. Return the manifest's URI.
 
-        No lease is needed: whoever publishes the same champion writes the same bytes.
+        Whoever publishes the same champion writes the same bytes; the lease keeps `forge gc` from removing some of them
+        just before the manifest.
         """
         place = self._root / "champions" / digest
-        with talking_about(self._root):
-            self._put_model(model, manifest, place, None, watcher)
+        with talking_about(self._root), self._leased(digest, place, None) as holding:
+            if holding is not None:
+                self._put_model(model, manifest, place, holding, watcher)
         return str(place / MANIFEST)
 
     def settle(self, bake_id: str) -> None:
@@ -191,7 +200,7 @@ class S3Publication:
     ) -> None:
         if stored(self._client, place / MANIFEST) is not None:
             return
-        if set(list_names(model)) - {MANIFEST} != {file.path for file in manifest.files}:
+        if set(list_names(model)) - {MANIFEST, SIGNATURE} != {file.path for file in manifest.files}:
             raise OutputError(f"{model} changed while it was being published; run again")
         moving = Moving(watcher, "publishing", sum(file.size for file in manifest.files))
         with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
@@ -243,25 +252,31 @@ class S3Publication:
         return True
 
     @contextlib.contextmanager
-    def _leased(self, bake_id: str, held: Held | None) -> Iterator[Held | None]:
-        """Hold the lease of a bake, unless the run does; give None when the bake is published, by now or already."""
+    def _leased(self, name: str, place: Location, held: Held | None) -> Iterator[Held | None]:
+        """Hold the lease of a model, unless the run does; give None when it is published, by now or already.
+
+        Args:
+            name: of the lease: a bake's id, a champion's digest.
+            place: of the model.
+            held: the lease of the run, where it holds one.
+        """
         if held is not None:
             yield held
             return
-        manifest = self._place(bake_id) / MANIFEST
+        manifest = place / MANIFEST
 
         def published() -> bool:
             return stored(self._client, manifest) is not None
 
-        with leased(self.lease(bake_id), published, self._lease_seconds) as own:
+        with leased(self.lease(name), published) as own:
             yield own
 
 
 class S3Lease:
     """A lease that is an object; swaps are conditional writes."""
 
-    def __init__(self, client: Any, place: Location) -> None:
-        self._client, self._place = client, place
+    def __init__(self, client: Any, place: Location, seconds: float = LEASE_SECONDS) -> None:
+        self._client, self._place, self.seconds = client, place, seconds
 
     def __str__(self) -> str:
         return str(self._place)

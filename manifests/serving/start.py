@@ -56,13 +56,22 @@ def sha256(path):
 
 def server(model, manifest, template):
     """Return vLLM's command; where questions were not put by a chat template, write one that puts them the same way."""
+    # As a module, since `vllm serve` looks for a package called vllm, which builds for other devices are not.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    # Left to itself, vLLM serves a model that is stored in float32 in half of that; it was not measured so.
+    command += ["--dtype", dtype_of(model)]
     command += ["--reasoning-parser-plugin", str(HERE / "thought_parser.py"), "--reasoning-parser", "quietstar"]
     text = manifest["prompting"]["template_text"]
     if manifest["prompting"]["template"] == "chat":
         return command
     template.write_text(chat_template(text), encoding="utf-8")
     return [*command, "--chat-template", str(template)]
+
+
+def dtype_of(model):
+    """Return what the model's weights are stored in; `auto`, which is vLLM's own default, where that is not said."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    return config.get("dtype") or config.get("torch_dtype") or "auto"
 
 
 def chat_template(text):

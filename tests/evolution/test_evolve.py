@@ -9,7 +9,8 @@ from small_evolution import CHAMPION, FIELDS, SmallEvolution
 
 from agent_forge.artifact_commands import lineage, verify_artifact
 from agent_forge.config import build_config
-from agent_forge.errors import CheckFailed
+from agent_forge.errors import ChampionError, CheckFailed
+from agent_forge.evolution import scoring
 from agent_forge.evolution.base_models import find_base_models
 from agent_forge.evolution.evolve import prepare
 from agent_forge.evolution.recipe import Recipe
@@ -24,6 +25,8 @@ from agent_forge.stages.context import Silent, StageContext
 from agent_forge.stages.prepare_questions import prepare_questions
 from agent_forge.stages.resolve_champion import resolve_champion
 from agent_forge.storage.files import file_sha256, path_digest
+from agent_forge.storage.minisign import SIGNATURE, generate, write_pair
+from agent_forge.storage.origin import champion_digest, origin_of
 from agent_forge.storage.question_files import read_split, read_split_report
 
 
@@ -178,6 +181,29 @@ def test_a_champion_can_be_verified_and_has_a_lineage(finished, tmp_path, capsys
         verify_artifact(str(model))
 
 
+def test_a_signed_champion_is_the_same_champion(finished, small, tmp_path, capsys):
+    out, report, _ = finished
+    public = write_pair(generate(), tmp_path / "key")
+    shutil.copytree(out, tmp_path / "out")
+    store = tmp_path / "store"
+    signed = settings_of(small, tmp_path / "out", publish_to=str(store), signing_key_file=str(tmp_path / "key"))
+    for _ in range(2):
+        assert EvoMerge(signed, resume=True).run().champion_digest == report.champion_digest
+    for place in (tmp_path / "out/best_model", store / "champions" / report.champion_digest):
+        assert champion_digest(place) == report.champion_digest != path_digest(place)
+        assert origin_of(str(place), place, champion_digest(place)).parent.intact
+        verify_artifact(str(place), public)
+        lineage(str(place))
+        assert "signed by key" in capsys.readouterr().out
+        with pytest.raises(CheckFailed, match="not with"):
+            verify_artifact(str(place), write_pair(generate(), tmp_path / f"other-{place.name}"))
+    resolved = run_stage(resolve_champion, tmp_path / "bake", model=str(place))
+    assert resolved.parameters["champion_digest"] == report.champion_digest
+    (place / SIGNATURE).unlink()
+    with pytest.raises(CheckFailed, match="is not signed"):
+        verify_artifact(str(place), public)
+
+
 def test_an_evolved_base_model_brings_along_what_chose_it(finished, small):
     out, _, _ = finished
     manifest = read_record(ChampionManifest, out / "best_model/manifest.json")
@@ -202,6 +228,7 @@ REFUSED = {
     "too few questions": ({"confirm_samples": 10**6}, ["confirm_samples"]),
     "layer groups": ({"layer_groups": 9}, ["layer_groups", "3 layers"]),
     "a directory of no model": ({"base_models": ["/tmp", "/usr"]}, ["/tmp"]),
+    "a key that is none": ({"signing_key_file": "/dev/null"}, ["/dev/null", "forge keygen"]),
 }
 
 
@@ -252,6 +279,36 @@ def test_processes_side_by_side_score_as_one_does(small, finished, tmp_path):
         assert (tmp_path / "out" / GENERATIONS / name).read_bytes() == (finished[0] / GENERATIONS / name).read_bytes()
     assert "evolve: 3 of 3 merges scored" in told.notes and "evolve: 4 of 4 merges scored" in told.notes
     assert not list((tmp_path / "out").glob(f"*{CANDIDATE}*"))
+
+
+def test_when_every_merge_fails_the_best_base_model_is_handed_over(small, tmp_path, monkeypatch):
+    whole = scoring.merge
+
+    def broken(recipe, out):
+        if len(recipe.parents) > 1:
+            raise ChampionError("merged tensor x holds NaN")
+        return whole(recipe, out)
+
+    monkeypatch.setattr(scoring, "merge", broken)
+    report = EvoMerge(settings_of(small, tmp_path / "out")).run()
+    assert report.winner.base_model and report.gain is None and report.elites == ()
+    assert [one.best for one in report.generations[1:]] == [None, None]
+    assert read_record(ChampionManifest, tmp_path / "out/best_model/manifest.json").gain is None
+    page, text = (tmp_path / "out" / name for name in ("evolution.html", "evolution.md"))
+    assert "No merge is better" in page.read_text() and "failed" in text.read_text()
+
+
+def test_other_settings_take_over_what_still_holds(finished, small, tmp_path):
+    out, report, fuse = finished
+    shutil.copytree(out, tmp_path / "out")
+    longer = Fuse()
+    after = EvoMerge(settings_of(small, tmp_path / "out", gens=3), resume=True, progress=longer).run()
+    assert after.generations[:3] == report.generations and len(after.generations) == 4
+    assert longer.sampled < fuse.sampled and after.evolution_id != report.evolution_id
+    back = EvoMerge(settings_of(small, tmp_path / "out"), resume=True).run()
+    # The champion of the other settings has made way, and so have the other's generations.
+    assert back.champion_digest == report.champion_digest == champion_digest(tmp_path / "out/best_model")
+    assert len(list((tmp_path / "out/generations").iterdir())) == 3
 
 
 def test_a_recipe_that_no_model_comes_of_is_worse_than_any_and_remembered(small, tmp_path):

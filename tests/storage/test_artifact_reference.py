@@ -1,12 +1,10 @@
 """Models kept as W&B artifacts; the stand-in is the service's public API, at the edge of the network."""
 
-import base64
-import hashlib
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from storage.fixed_artifacts import Artifact
 from storage.published import publish_small
 
 from agent_forge.errors import ChampionError, CheckFailed
@@ -20,53 +18,8 @@ FILES = {"config.json": b"{}", "sub/tokenizer.json": b"{}\n", "model.safetensors
 REFERENCE = "wandb://team/project/champion:best"
 
 
-class Entry(SimpleNamespace):
-    """A file of an artifact, as the library describes it."""
-
-    def download(self, root: str) -> str:
-        place = Path(root) / self.path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(self.content)
-        return str(place)
-
-
-class Artifact:
-    """An artifact as far as it is asked for here."""
-
-    def __init__(self, files: dict[str, bytes], version: str = "v3") -> None:
-        self.version, self.downloads = version, 0
-        self.digest = hashlib.md5(repr(sorted(files.items())).encode()).hexdigest()
-        entries = {name: _entry(name, content) for name, content in files.items()}
-        self.manifest = SimpleNamespace(entries=entries)
-
-    def download(self, root: str) -> str:
-        self.downloads += 1
-        for entry in self.manifest.entries.values():
-            entry.download(root)
-        return root
-
-
-def _entry(name: str, content: bytes) -> Entry:
-    md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
-    return Entry(path=name, content=content, digest=md5, size=len(content), ref=None, extra={})
-
-
 class UsageError(Exception):
     """What the library raises without a key."""
-
-
-@pytest.fixture
-def service(tmp_path, monkeypatch):
-    monkeypatch.setenv("FORGE_HOME", str(tmp_path / "home"))
-    artifacts: dict[str, Artifact] = {}
-
-    def artifact(name: str) -> Artifact:
-        if name not in artifacts:
-            raise ValueError(f"artifact '{name}'\nnot found")
-        return artifacts[name]
-
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(Api=lambda: SimpleNamespace(artifact=artifact)))
-    return artifacts
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Laws of the lease, the same in a directory and in a bucket."""
+"""Laws of the lease, the same in a directory, in a bucket and on the hub."""
 
 import threading
 import time
@@ -11,9 +11,12 @@ from agent_forge.storage.lease import Lease, leased
 from agent_forge.storage.publication import publication
 
 
-@pytest.fixture(params=["directory", "bucket"])
+@pytest.fixture(params=["directory", "bucket", "hub"])
 def place(request, tmp_path):
     """Where one lease is kept."""
+    if request.param == "hub":
+        request.getfixturevalue("hub").commit("org/models", {".gitattributes": b""})
+        return publication("hf://org/models").lease("0" * 64)
     root = request.getfixturevalue("bucket")[1] if request.param == "bucket" else str(tmp_path)
     return publication(root).lease("0" * 64)
 

@@ -9,11 +9,10 @@ from storage.published import SAMPLE, evolve_small, publish_small, sha256
 from agent_forge.errors import CheckFailed, InputError
 from agent_forge.records import ParentRecord
 from agent_forge.storage.artifact import verify_artifact
-from agent_forge.storage.files import path_digest
 from agent_forge.storage.lineage import walk
 from agent_forge.storage.manifest import MANIFEST, manifest_text, sealed
 from agent_forge.storage.minisign import SIGNATURE, generate, sign
-from agent_forge.storage.origin import origin_of, selected_on
+from agent_forge.storage.origin import champion_digest, origin_of, selected_on
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def test_a_directory_without_a_manifest_has_no_lineage(tmp_path):
 
 
 def test_the_origin_of_a_published_model_is_its_manifest(three):
-    origin = origin_of(str(three[1]), three[1], path_digest(three[1]))
+    origin = origin_of(str(three[1]), three[1], champion_digest(three[1]))
     assert origin.parent == ParentRecord(
         uri=three[1].as_uri(),
         manifest_sha256=sha256(three[1] / MANIFEST),
@@ -76,9 +75,9 @@ def test_the_origin_of_a_published_model_is_its_manifest(three):
 
 def test_a_signature_leaves_a_model_intact_and_another_config_does_not(three):
     (three[1] / SIGNATURE).write_text(sign((three[1] / MANIFEST).read_bytes(), generate(), "x"))
-    assert origin_of(str(three[1]), three[1], path_digest(three[1])).parent.intact
+    assert origin_of(str(three[1]), three[1], champion_digest(three[1])).parent.intact
     (three[1] / "config.json").write_text('{"changed": true}')
-    assert not origin_of(str(three[1]), three[1], path_digest(three[1])).parent.intact
+    assert not origin_of(str(three[1]), three[1], champion_digest(three[1])).parent.intact
 
 
 def test_another_programs_manifest_is_where_a_lineage_ends(tmp_path):
@@ -86,19 +85,19 @@ def test_another_programs_manifest_is_where_a_lineage_ends(tmp_path):
     champion.mkdir(parents=True)
     (champion / "config.json").write_text("{}")
     (champion / MANIFEST).write_text(json.dumps({"generation": 7, "parents": ["a", "b"]}))
-    origin = origin_of(str(champion), champion, path_digest(champion))
+    origin = origin_of(str(champion), champion, champion_digest(champion))
     assert origin.parent == ParentRecord(uri=champion.as_uri(), manifest_sha256=sha256(champion / MANIFEST))
     publish_small(tmp_path / "baked", champion)
     bake, last = walk(str(tmp_path / "baked"))
     assert last.uri == champion.as_uri() and last.bake_id is None and last.manifest_sha256
-    assert last.digest == bake.champion_digest == path_digest(champion)
+    assert last.digest == bake.champion_digest == champion_digest(champion)
 
 
 def test_a_damaged_parent_is_no_champion(three):
     content = (three[0] / MANIFEST).read_bytes()
     (three[0] / MANIFEST).write_bytes(content.replace(b'"bake_id"', b'"cake_id"', 1))
     with pytest.raises(CheckFailed, match="own digest does not fit"):
-        origin_of(str(three[0]), three[0], path_digest(three[0]))
+        origin_of(str(three[0]), three[0], champion_digest(three[0]))
 
 
 CARDS = {
@@ -161,5 +160,5 @@ def test_what_chose_a_champion_is_passed_on_by_the_model_that_was_baked_from_it(
     assert selected_on(b'{"name": "of another program"}', "m") == selected_on(None, "m") == ()
     # A champion that was changed after its manifest is still one that those questions chose.
     (tmp_path / "evolved/config.json").write_text('{"changed": true}')
-    origin = origin_of(str(tmp_path / "evolved"), tmp_path / "evolved", path_digest(tmp_path / "evolved"))
+    origin = origin_of(str(tmp_path / "evolved"), tmp_path / "evolved", champion_digest(tmp_path / "evolved"))
     assert origin.parent.intact is False and origin.parent.bake_id is None

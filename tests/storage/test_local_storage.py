@@ -87,7 +87,7 @@ def test_batch_log_goes_on_after_its_last_whole_batch_and_gives_rows_in_any_orde
     assert list(log.lines(range(6))) == [row.model_dump_json() + "\n" for row in rows]
 
 
-@pytest.mark.parametrize("reference", ["gs://bucket/key", "wandb://a/b:c", "ftp://host/x", "hf://a/b/c", "hf://a/.."])
+@pytest.mark.parametrize("reference", ["gs://bucket/key", "wandb://a/b:c", "ftp://host/x", "hf://a b/c", "hf://a/.."])
 def test_schemes_that_cannot_be_read_say_so(reference):
     with pytest.raises(ChampionError, match="give"):
         find(reference)

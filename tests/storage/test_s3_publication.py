@@ -221,13 +221,17 @@ def test_a_bucket_that_is_not_there_is_named_before_anything_is_published(bucket
 
 
 def test_a_champion_is_written_once_with_its_manifest_last(bucket, tmp_path, monkeypatch):
-    client, root = bucket
+    _, root = bucket
     manifest = evolve_small(tmp_path / "evolved")
     digest = path_digest(tmp_path / "evolved")
     written = []
-    monkeypatch.setattr(
-        s3_publication, "put_text", lambda *given: written.append(keys(client, root)) or put_text(*given)
-    )
+
+    def watched(client, place, *given):
+        if str(place).endswith("manifest.json"):
+            written.append({key for key in keys(client, root) if key.startswith("champions/")})
+        return put_text(client, place, *given)
+
+    monkeypatch.setattr(s3_publication, "put_text", watched)
     for _ in range(2):
         place = S3Publication(root).publish_champion(tmp_path / "evolved", manifest, digest)
         assert place == f"{root}/champions/{digest}/manifest.json"

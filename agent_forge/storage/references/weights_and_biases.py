@@ -9,23 +9,25 @@ An alias is pinned to the version it stands for. Processes that want the same ve
 import base64
 import contextlib
 import hashlib
-import importlib
 import re
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from agent_forge.errors import ChampionError, CheckFailed, ForgeError
+from agent_forge.errors import ChampionError, CheckFailed, ForgeError, InputError
 from agent_forge.storage.files import cache_home, move_into_place, writing_to
 from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST
-from agent_forge.storage.moving import Watcher
+from agent_forge.storage.moving import Moving, Watcher
 from agent_forge.storage.s3 import safe_name
+from agent_forge.storage.weights_and_biases import library, line_of
 
 _FORM = re.compile(r"wandb://([\w-][\w.-]*/[\w-][\w.-]*/[\w-][\w.-]*):([\w.-]+)")
+_LOOK_SECONDS = 1.0
 _WHOLE = re.compile(r"v\d+-\w+")
 
 
@@ -38,7 +40,7 @@ class ArtifactReference:
             raise ChampionError(f"{reference}: that names no artifact; give wandb://entity/project/name:alias")
         self._reference, self._name, self._alias = reference, found[1], found[2]
 
-    def path(self, watcher: Watcher | None = None) -> Path:  # noqa: ARG002 - what the protocol asks
+    def path(self, watcher: Watcher | None = None) -> Path:
         """Return the local copy of the artifact's files."""
         artifact = self._artifact
         whole = cache_home() / "wandb" / self._name / f"{artifact.version}-{artifact.digest}"
@@ -48,7 +50,7 @@ class ArtifactReference:
             whole.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(whole.parent / f".{whole.name}.lock"):
                 if not whole.exists():
-                    self._fetch(whole)
+                    self._fetch(whole, watcher)
         return whole
 
     def uri(self, path: Path) -> str:
@@ -73,13 +75,13 @@ class ArtifactReference:
     @cached_property
     def _artifact(self) -> Any:
         try:
-            wandb = importlib.import_module("wandb")
-        except ImportError as cause:
-            raise ChampionError(f"{self._reference} needs the package wandb; install agent-forge[wandb]") from cause
+            wandb = library(self._reference)
+        except InputError as cause:
+            raise ChampionError(str(cause)) from cause
         with _explained(self._reference):
             return wandb.Api().artifact(f"{self._name}:{self._alias}")
 
-    def _fetch(self, whole: Path) -> None:
+    def _fetch(self, whole: Path, watcher: Watcher | None) -> None:
         entries = self._artifact.manifest.entries
         for name, entry in entries.items():
             if not safe_name(str(name)):
@@ -92,10 +94,43 @@ class ArtifactReference:
                     "give that address, or log the files themselves"
                 )
         partial = whole.parent / f".{whole.name}.partial"
-        self._artifact.download(root=str(partial))
+        sizes = {str(name): int(entry.size or 0) for name, entry in entries.items()}
+        with _watched(partial, sizes, watcher):
+            # The library's own cache would hold everything a second time.
+            self._artifact.download(root=str(partial), skip_cache=True)
         for name, entry in entries.items():
             _check_entry(self._reference, partial / str(name), str(name), entry)
         move_into_place(partial, whole)
+
+
+@contextlib.contextmanager
+def _watched(partial: Path, sizes: Mapping[str, int], watcher: Watcher | None) -> Iterator[None]:
+    """Tell a watcher how much of the files is there, by looking: the library tells nobody."""
+    if watcher is None:
+        yield
+        return
+    moving, told, ended = Moving(watcher, "fetching", sum(sizes.values())), 0, threading.Event()
+
+    def look() -> None:
+        nonlocal told
+        there = [partial / name for name in sizes]
+        found = sum(path.stat().st_size for path in there if path.is_file())
+        moving.add(found - told)
+        told = found
+
+    def watch() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            with contextlib.suppress(OSError):
+                look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+        look()
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _check_entry(model: str, path: Path, name: str, entry: Any) -> None:
@@ -123,5 +158,6 @@ def _explained(reference: str) -> Iterator[None]:
     except (ForgeError, OSError):
         raise
     except Exception as cause:
-        line = " ".join(str(cause).split()) or type(cause).__name__
-        raise ChampionError(f"{reference}: Weights & Biases says: {line}; check the name and WANDB_API_KEY") from cause
+        raise ChampionError(
+            f"{reference}: Weights & Biases says: {line_of(cause)}; check the name and WANDB_API_KEY"
+        ) from cause
