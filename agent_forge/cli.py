@@ -40,7 +40,8 @@ def bake_quietstar(
     model: Annotated[str | None, typer.Option(help="Champion: directory, .gguf file or hub name.")] = None,
     out: Annotated[str | None, typer.Option(help="Run directory.")] = None,
     publish_to: Annotated[
-        str | None, typer.Option(help="Publish to this directory or s3://bucket/prefix, which runs may share.")
+        str | None,
+        typer.Option(help="Publish to this directory, s3://..., hf://... or wandb://..., which runs may share."),
     ] = None,
     eval_dataset: Annotated[
         str | None, typer.Option(help="arithmetic, gsm8k, math, code, reasoning or FILE.jsonl; several by commas.")
@@ -83,9 +84,12 @@ def bake_quietstar(
         with loading():
             from agent_forge.fresh_process import standing_by
             from agent_forge.quietstar_baker import QuietSTaRBaker
-            from agent_forge.stages import verify_stage  # noqa: F401 what the waiting process is for
 
-        with standing_by(_run_command) as waiting:
+            if settings.publish_to is None:
+                from agent_forge.stages import verify_stage  # noqa: F401 what the waiting process is for
+
+        # Where runs share a place this one may only have to wait: then it does without all that is imported for work.
+        with standing_by(_run_command) if settings.publish_to is None else contextlib.nullcontext() as waiting:
             results = QuietSTaRBaker(settings, resume, shown_progress(quiet), waiting).run()
     except KeyboardInterrupt as cause:
         raise Interrupted(f"interrupted; add --resume to continue in {settings.output_path}") from cause
@@ -118,6 +122,9 @@ def stage(
             task = describe_task(name, executor_input)
         if not end_with_stdin:
             progress.stage(task.place, "began")
+        if (job := os.environ.get("FORGE_TRAIN_JOB")) and "WORLD_SIZE" not in os.environ:
+            _train_job(name, executor_input, job, progress)
+            return
         outcome = run_executor_input(name, executor_input, progress)
     except ForgeError as error:
         _leave_last_words(str(error))
@@ -129,6 +136,13 @@ def stage(
 
         progress.stage(task.place, f"ended after {outcome.cost.seconds:.1f} s", outcome.cost)
         track_task(task, outcome.parameters.get("model_path", ""), lambda text: progress.note(f"warning: {text}"))
+
+
+def _train_job(name: str, executor_input: str, job: str, progress: Any) -> None:
+    """Have a stage carried out by a TrainJob, as the platform file said."""
+    from agent_forge.train_job import carry_out, in_cluster, read_settings
+
+    carry_out(name, executor_input, read_settings(job), in_cluster(), progress)
 
 
 def _evolve_task(executor_input: str, progress: Any) -> None:
@@ -163,7 +177,7 @@ def gate(
     from agent_forge.storage.files import write_atomic
 
     planned = parse_planned(looks)
-    rows = [row for path in results for row in read_rows(ResultRow, path, ResultsError)]
+    rows = (row for path in results for row in read_rows(ResultRow, path, ResultsError))
     report = judge(rows, alpha, min_improvement, non_inferiority_margin, power, planned)
     write_atomic(out / "gate.json", report.model_dump_json(indent=2) + "\n")
     typer.echo(f"{report.verdict}: {report.reason}")
