@@ -40,7 +40,8 @@ def bake_quietstar(
     model: Annotated[str | None, typer.Option(help="Champion: directory, .gguf file or hub name.")] = None,
     out: Annotated[str | None, typer.Option(help="Run directory.")] = None,
     publish_to: Annotated[
-        str | None, typer.Option(help="Publish to this directory or s3://bucket/prefix, which runs may share.")
+        str | None,
+        typer.Option(help="Publish to this directory, s3://..., hf://... or wandb://..., which runs may share."),
     ] = None,
     eval_dataset: Annotated[
         str | None, typer.Option(help="arithmetic, gsm8k, math, code, reasoning or FILE.jsonl; several by commas.")
@@ -83,9 +84,12 @@ def bake_quietstar(
         with loading():
             from agent_forge.fresh_process import standing_by
             from agent_forge.quietstar_baker import QuietSTaRBaker
-            from agent_forge.stages import verify_stage  # noqa: F401 what the waiting process is for
 
-        with standing_by(_run_command) as waiting:
+            if settings.publish_to is None:
+                from agent_forge.stages import verify_stage  # noqa: F401 what the waiting process is for
+
+        # Where runs share a place this one may only have to wait: then it does without all that is imported for work.
+        with standing_by(_run_command) if settings.publish_to is None else contextlib.nullcontext() as waiting:
             results = QuietSTaRBaker(settings, resume, shown_progress(quiet), waiting).run()
     except KeyboardInterrupt as cause:
         raise Interrupted(f"interrupted; add --resume to continue in {settings.output_path}") from cause
@@ -173,7 +177,7 @@ def gate(
     from agent_forge.storage.files import write_atomic
 
     planned = parse_planned(looks)
-    rows = [row for path in results for row in read_rows(ResultRow, path, ResultsError)]
+    rows = (row for path in results for row in read_rows(ResultRow, path, ResultsError))
     report = judge(rows, alpha, min_improvement, non_inferiority_margin, power, planned)
     write_atomic(out / "gate.json", report.model_dump_json(indent=2) + "\n")
     typer.echo(f"{report.verdict}: {report.reason}")

@@ -93,8 +93,8 @@ class QuietSTaRConfig(BaseModel):
     publish_to: str | None = _field(
         None,
         "publish",
-        description="Where to publish instead: a directory or s3://bucket/prefix that runs share; each bake is made "
-        "once there.",
+        description="Where to publish instead: a directory, s3://bucket/prefix, hf://owner/name or "
+        "wandb://entity/project/name that runs share; each bake is made once there.",
         min_length=1,
     )
     signing_key_file: str | None = _field(

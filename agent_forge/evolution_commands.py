@@ -42,7 +42,8 @@ def evo(
         str | None, typer.Option(help="arithmetic, gsm8k, math, code, reasoning or FILE.jsonl; several by commas.")
     ] = None,
     publish_to: Annotated[
-        str | None, typer.Option(help="Publish to this directory or s3://bucket/prefix too: champions/DIGEST/.")
+        str | None,
+        typer.Option(help="Publish to this directory, s3://..., hf://... or wandb://... too: champions/DIGEST/."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     config: ConfigFile = None,

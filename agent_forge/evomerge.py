@@ -22,7 +22,7 @@ from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.origin import champion_digest
-from agent_forge.storage.publication import publication
+from agent_forge.storage.publication import publication, require_signable
 from agent_forge.tracker import INTERRUPTED_PATIENCE, Tracker
 
 TEXT, PAGE = "evolution.md", "evolution.html"
@@ -49,6 +49,7 @@ class EvoMerge:
         Raises:
             ForgeError: for bad input, or an evolution that cannot go on.
         """
+        require_signable(self._settings.bake)
         prepared = prepare(self._settings, self._progress)
         root = self._settings.directory
         if self._settings.bake.publish_to is not None and (place := publication(self._settings.bake.publish_to)):

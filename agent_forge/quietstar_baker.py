@@ -14,8 +14,6 @@ from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import LeaseLost, OutputError, StoreError
 from agent_forge.fresh_process import Waiting
 from agent_forge.local_run import Finished, Inputs, LocalRun
-from agent_forge.models.device import resolve_device
-from agent_forge.models.vllm_engine import require_vllm
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.questions.split import Splits
 from agent_forge.records import (
@@ -32,7 +30,13 @@ from agent_forge.run_directory import RESULTS, RunDirectory
 from agent_forge.run_report import REPORT, TAKEN_MANIFEST, TAKEN_VERDICT, write_report
 from agent_forge.stages.context import Progress, Silent
 from agent_forge.stages.prepare_questions import draw_questions
-from agent_forge.stages.resolve_champion import champion_path, champion_record, champion_selection, check_champion
+from agent_forge.stages.resolve_champion import (
+    champion_path,
+    champion_record,
+    champion_selection,
+    check_model,
+    check_places,
+)
 from agent_forge.stages.significance_gate import judge_configured
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.lease import Held, leased
@@ -93,19 +97,31 @@ class QuietSTaRBaker:
     def _look(self) -> tuple[ChampionRecord, SplitReport]:
         """Look at and digest what is read from outside; bad input shows here, before anything is written."""
         config = self._config
-        resolve_device(config.device)
-        if config.engine == "vllm":
-            require_vllm()
         if config.signing_key_file:
             read_secret_key(Path(config.signing_key_file))
         open_corpora(config.also_exclude)
         path = champion_path(config.model_path, self._progress)
-        check_champion(config, path)
+        check_places(config, path)
+        if config.publish_to is None:
+            self._check(path)
         digest = champion_digest(path)
         self._selection = champion_selection(config, path, digest)
         self._drawn = draw_questions(config, read_selection(self._selection))
         questions = self._drawn.report
         return champion_record(config, path, digest, questions), questions
+
+    def _check(self, path: Path) -> None:
+        """Look at what is needed to do the work oneself; where runs share a place, once this run has to do it."""
+        # A run that waits for another one, as a hundred may, does without what these need.
+        from agent_forge.models.device import resolve_device
+
+        resolve_device(self._config.device)
+        if self._config.engine == "vllm":
+            # Imports torch as well.
+            from agent_forge.models.vllm_engine import require_vllm
+
+            require_vllm()
+        check_model(self._config, path)
 
     def _tracked(self, champion: ChampionRecord, questions: SplitReport) -> RunResults:
         """Run the stages with their figures being sent beside them; however that goes, it changes no result."""
@@ -133,6 +149,7 @@ class QuietSTaRBaker:
             try:
                 with leased(root.lease(champion.bake_id), self._settled(root, champion), waiting=self._wait) as held:
                     if held is not None or self._directory.ended(champion.bake_id):
+                        self._check(Path(champion.path))
                         return self._stages(champion, questions, held, tracker)
                     return self._take(champion, root)
             except LeaseLost as lost:
@@ -228,7 +245,7 @@ class QuietSTaRBaker:
             ]
             if number == config.gate_looks:
                 break
-            rows = [row for cell in cells for row in read_rows(ResultRow, cell.artifact("results").path)]
+            rows = (row for cell in cells for row in read_rows(ResultRow, cell.artifact("results").path))
             report = judge_configured(rows, config)
             self._progress.note(f"look {number} of {config.gate_looks}, {report.questions} questions: {report.verdict}")
             if report.verdict != "inconclusive":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from agent_forge.errors import InputError
 from agent_forge.records import Manifest
+from agent_forge.storage.hub import HubPlace
 
 RUNTIME, MODEL_FORMAT = "quietstar-vllm", "quietstar"
 # What KServe's storage initializer fetches from.
@@ -46,6 +47,11 @@ def storage_uri(reference: str) -> str:
         raise InputError(
             f"KServe cannot fetch {reference}; say by --storage-uri where the cluster finds the same files, as "
             f"{', '.join(f'{scheme}...' for scheme in _FETCHED)}"
+        )
+    if reference.startswith("hf://") and HubPlace.parse(reference).folder:
+        raise InputError(
+            f"KServe fetches whole repositories, not {reference}; say by --storage-uri where the cluster finds the "
+            "same files"
         )
     # KServe writes a revision behind a colon.
     return reference.replace("@", ":") if reference.startswith("hf://") else reference.rstrip("/")

@@ -30,7 +30,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from object_store import BUCKET, object_store
 from report.sample_run import RUNS
 from small_bake import DEMO, SMALL
@@ -76,15 +75,18 @@ def run_once(out: Path, root: str) -> None:
 
 def count_runs(base: Path, root: str, processes: int) -> dict[str, object]:
     """Start all processes at once; count who trained and how they ended."""
-    # Processes that are forked off must not need a pool of threads that stayed behind.
-    torch.set_num_threads(1)
+    # The one that trains imports torch itself; the others never do.
+    assert "torch" not in sys.modules
+    os.environ["OMP_NUM_THREADS"] = "1"
     began = time.monotonic()
     outs = [base / f"run-{number}" for number in range(processes)]
     children = [FORK.Process(target=run_once, args=(out, root)) for out in outs]
     for child in children:
         child.start()
-    for child in children:
-        child.join()
+    most = 0
+    while alive := [child for child in children if child.is_alive()]:
+        most = max(most, sum(private_megabytes(child.pid) for child in alive))
+        time.sleep(5)
     events = {out: (out / "events.jsonl").read_text() for out in outs if (out / "events.jsonl").exists()}
     results = [json.loads((out / "results.json").read_text()) for out in outs if (out / "results.json").exists()]
     same = {json.dumps({**found, "run_dir": "", "report_path": ""}, sort_keys=True) for found in results}
@@ -98,8 +100,18 @@ def count_runs(base: Path, root: str, processes: int) -> dict[str, object]:
         "published": sum(found["published"] for found in results),
         "manifests": manifests(root),
         "model_whole": whole is not None,
+        "most_private_megabytes": most,
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def private_megabytes(pid: int | None) -> int:
+    """Return the memory that a process shares with no other, MB; 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) // 1000
 
 
 def lead_or_wait(base: Path, root: str, model: Path, sample: Manifest, number: int) -> None:

@@ -11,6 +11,7 @@ from small_bake import SmallBake, forge
 
 from agent_forge.run_directory import RunDirectory
 from agent_forge.storage.files import path_digest
+from agent_forge.storage.minisign import generate, write_pair
 
 QUESTION = {"prompt": "1+1", "reference": "2", "kind": "number"}
 
@@ -159,7 +160,7 @@ def test_bad_fields(tmp_path, out, refusal, case):
 def test_prompts_too_long_for_the_model_are_refused_by_name_before_anything_is_sampled(tmp_path, out, refusal):
     line = refusal(*run_arguments(tmp_path, few_shot=32, eval_samples=4, bake_samples=4))
     mentions(line, ["question ", "of task arithmetic", "of them exemplars", "takes 512", "few_shot"])
-    assert not list(out.rglob("baseline-0.jsonl")) and not list(out.rglob("results.jsonl"))
+    assert not list(out.rglob("*-0.jsonl")) and not list(out.rglob("results.jsonl"))
     nothing_half_written(out)
 
 
@@ -244,6 +245,13 @@ def test_run_inside_the_champion(tmp_path, champion_copy, refusal):
     inside = ["--model", str(champion_copy), "--out", str(champion_copy / "run")]
     mentions(refusal(*run_arguments(tmp_path), *inside, quiet=False), ["inside the champion", "another"])
     assert path_digest(champion_copy) == before
+
+
+def test_a_signature_where_none_can_stand(tmp_path, out, refusal):
+    key = write_pair(generate(), tmp_path / "key").with_suffix("")
+    given = {"publish_to": "wandb://team/project/name", "signing_key_file": str(key)}
+    mentions(refusal(*run_arguments(tmp_path, **given), quiet=False), ["signing_key_file", "Weights & Biases"])
+    assert not out.exists()
 
 
 def test_used_run_directory(tmp_path, out, refusal):

@@ -9,7 +9,17 @@ ROOT = Path(agent_forge.__file__).parent
 LAYERS = (
     ("errors", "config", "records", "evolution_config", "evolution_records", "story_records"),
     (
-        *("questions", "answers", "sandbox", "thoughts", "traces", "statistics", "observations", "looks"),
+        *(
+            "questions",
+            "answers",
+            "sandbox",
+            "thoughts",
+            "traces",
+            "statistics",
+            "result_columns",
+            "observations",
+            "looks",
+        ),
         *("comparison", "gate", "verification", "simulation", "calibration", "audit"),
     ),
     ("models", "storage", "tracking"),

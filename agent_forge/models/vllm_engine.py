@@ -123,6 +123,8 @@ class VllmModel:
 class VllmSampler(TransformersSampler):
     """Samples like the reference from a model in vLLM, which decides how many rows are decoded together."""
 
+    shares = True
+
     def __init__(self, model: VllmModel, prompting: Prompting, rules: ThoughtRules, decoding: Decoding) -> None:
         super().__init__(model.loaded.model, prompting, rules, decoding, model.loaded.context_length)
         self._vllm = model

@@ -9,23 +9,20 @@ from pathlib import Path
 
 from agent_forge.config import STAGE_NAMES, WHOLE, QuietSTaRConfig, narrowed, result_values
 from agent_forge.errors import ConfigError, ForgeError
-from agent_forge.models.load import outline
 from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import ChampionRecord, SplitReport
 from agent_forge.report.redact import masked
 from agent_forge.stages.context import Meter, Progress, Stage, StageContext, StageOutcome
 from agent_forge.stages.prepare_questions import draw_questions
-from agent_forge.stages.rows import require_room
 from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.manifest import bake_id_of
 from agent_forge.storage.origin import champion_digest, origin_of, read_selection, selection_parameter
-from agent_forge.storage.publication import IN_THE_PIPELINE, publication, publication_of
+from agent_forge.storage.publication import IN_THE_PIPELINE, publication, publication_of, require_signable, shared
 from agent_forge.storage.references import find
 from agent_forge.storage.s3_publication import S3Publication
-from agent_forge.storage.weights_and_biases import at_weights_and_biases
 
 
 def resolve_champion(context: StageContext) -> StageOutcome:
@@ -35,11 +32,13 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     config = _rooted(context)
     open_corpora(config.also_exclude)
     path = champion_path(config.model_path, context.progress)
-    check_champion(config, path)
+    check_places(config, path)
     digest = champion_digest(path)
     selection = champion_selection(config, path, digest)
     report = (context.drawn or draw_questions(config, read_selection(selection))).report
     record = champion_record(config, path, digest, report)
+    if not settled(config, record.bake_id):
+        check_model(config, path)
     write_atomic(context.outputs["champion"], record.model_dump_json(indent=2) + "\n")
     parameters = {
         "champion_uri": record.uri,
@@ -128,12 +127,31 @@ def champion_record(config: QuietSTaRConfig, path: Path, digest: str, splits: Sp
     )
 
 
-def check_champion(config: QuietSTaRConfig, path: Path) -> None:
+def settled(config: QuietSTaRConfig, bake_id: str) -> bool:
+    """Whether a bake was made or judged already where the configuration publishes."""
+    root = publication_of(config)
+    return root is not None and bool(root.published(bake_id) or (shared(config) and root.verdict(bake_id)))
+
+
+def check_model(config: QuietSTaRConfig, path: Path) -> None:
     """Refuse a champion that cannot be used, as far as that shows without its weights.
 
     Raises:
         ChampionError: when it is no whole model with a usable tokenizer.
-        ConfigError: when a thought and an answer do not fit its context, or the run would be written into it.
+        ConfigError: when a thought and an answer do not fit its context.
+    """
+    # Hundreds of megabytes, which a run that waits for another one, or finds its work done, never needs.
+    from agent_forge.models.load import outline
+    from agent_forge.stages.rows import require_room
+
+    require_room(config, outline(path))
+
+
+def check_places(config: QuietSTaRConfig, path: Path) -> None:
+    """Refuse a configuration by which the champion or the manifest would come to harm.
+
+    Raises:
+        ConfigError: when the run would be written into the champion, or credentials into what is published.
     """
     for field, place in (("output_path", config.output_path), ("publish_to", config.publish_to or config.output_path)):
         root = publication(place)
@@ -141,12 +159,7 @@ def check_champion(config: QuietSTaRConfig, path: Path) -> None:
         if path.is_dir() and inside:
             raise ConfigError(f"{field} {place} is inside the champion {path}, which is never changed; choose another")
     _refuse_credentials(config)
-    if config.signing_key_file and at_weights_and_biases(config.publish_to or config.output_path):
-        raise ConfigError(
-            "signing_key_file: a version at Weights & Biases cannot be added to once it is there, so no signature can "
-            "stand beside its manifest; leave it out, or publish elsewhere"
-        )
-    require_room(config, outline(path))
+    require_signable(config)
 
 
 def _refuse_credentials(config: QuietSTaRConfig) -> None:

@@ -46,33 +46,38 @@ def find_on_the_hub(root: str, real: dict[str, str]) -> Iterator[Leftover]:
                     yield _described("no manifest", HubPlace(place.name, place.revision, name), files[name], newest)
 
 
-def remove_from_the_hub(root: str, leftovers: Sequence[Leftover]) -> None:
+def remove_from_the_hub(root: str, leftovers: Sequence[Leftover], real: dict[str, str]) -> None:
     """Remove what was found, unless it has changed; files of a bake only under its lease, and while it is not real."""
     place = HubPlace.parse(root)
     with talking_about(root):
         unreal = [left for left in leftovers if left.kind == "no manifest"]
-        for bake in sorted({_bake_below(place, left) for left in unreal}):
-            _remove_bake(root, bake, [left for left in unreal if _bake_below(place, left) == bake])
+        for folder, bake in sorted({_below(place, left) for left in unreal}):
+            of_one = [left for left in unreal if _below(place, left) == (folder, bake)]
+            _remove_unreal(root, bake, of_one, place.within(f"{folder}/{bake}/{real[folder]}"))
         if gone := [left for left in leftovers if left.kind == "lease"]:
             _remove(Branch(place.name, LEASES), gone)
 
 
-def _remove_bake(root: str, bake: str, leftovers: Sequence[Leftover]) -> None:
-    publication, place = HubPublication(root), HubPlace.parse(root)
+def _remove_unreal(root: str, bake: str, leftovers: Sequence[Leftover], last: str) -> None:
+    place = HubPlace.parse(root)
+    branch = Branch(place.name, place.revision or "main")
 
     def settled() -> bool:
-        return bool(publication.published(bake) or publication.verdict(bake))
+        return bool(api().get_paths_info(branch.repository, [last], revision=branch.name))
 
-    with leased(publication.lease(bake), settled) as held:
+    with leased(HubPublication(root).lease(bake), settled) as held:
         if held is not None:
-            _remove(Branch(place.name, place.revision or "main"), leftovers)
+            _remove(branch, leftovers, last)
 
 
-def _remove(branch: Branch, leftovers: Sequence[Leftover]) -> None:
+def _remove(branch: Branch, leftovers: Sequence[Leftover], last: str = "") -> None:
+    """Remove files in one commit, those that are still what was found; none once what makes them real is there."""
     tags = {HubPlace.parse(left.place).folder: left.tag for left in leftovers}
 
     def look(head: str) -> Sequence[Any]:
-        found = api().get_paths_info(branch.repository, list(tags), revision=head)
+        found = api().get_paths_info(branch.repository, [*tags, *filter(None, [last])], revision=head)
+        if any(item.path == last for item in found):
+            return ()
         return tuple(deletion(item.path) for item in found if getattr(item, "blob_id", None) == tags[item.path])
 
     branch.change(look, f"remove {len(leftovers)} files that interrupted work left")
@@ -113,5 +118,6 @@ def _bake(name: str) -> str:
     return name.rpartition("/")[2].removesuffix(".json")
 
 
-def _bake_below(place: HubPlace, left: Leftover) -> str:
-    return left.place.removeprefix(f"{place}/").split("/")[1]
+def _below(place: HubPlace, left: Leftover) -> tuple[str, str]:
+    folder, bake, *_ = left.place.removeprefix(f"{place}/").split("/")
+    return folder, bake

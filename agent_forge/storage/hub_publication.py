@@ -62,9 +62,7 @@ class HubPublication:
             InputError: when there is no such repository or branch.
         """
         place = self._place(bake_id)
-        with talking_about(self._root):
-            found = api().get_paths_info(self._root.name, [place.within(MANIFEST)], revision=self._branch.name)
-        return f"{place}/{MANIFEST}" if found else None
+        return f"{place}/{MANIFEST}" if self._is_real(place) else None
 
     def check(self) -> None:
         """Ask the hub whether this token may write there.
@@ -117,7 +115,7 @@ class HubPublication:
             StoreError: when the hub fails.
         """
         place = self._place(manifest.bake_id)
-        with talking_about(place), self._leased(manifest.bake_id, held) as own:
+        with talking_about(place), self._leased(manifest.bake_id, place, held) as own:
             if own is not None:
                 self._put_model(model, manifest, place, own, watcher, lambda head: self._latest(manifest.bake_id, head))
         self.settle(manifest.bake_id)
@@ -128,8 +126,9 @@ class HubPublication:
     ) -> str:
         """Publish an evolved champion under its digest; a no-op when it is there. Return the manifest's URI."""
         place = self._root / "champions" / digest
-        with talking_about(place):
-            self._put_model(model, manifest, place, None, watcher, lambda _: ())
+        with talking_about(place), self._leased(digest, place, None) as own:
+            if own is not None:
+                self._put_model(model, manifest, place, own, watcher, lambda _: ())
         return f"{place}/{MANIFEST}"
 
     def settle(self, bake_id: str) -> None:
@@ -158,6 +157,10 @@ class HubPublication:
 
         with talking_about(place):
             self._branch.change(look, f"verdict on bake {verdict.bake_id[:12]}")
+
+    def _is_real(self, place: HubPlace) -> bool:
+        with talking_about(self._root):
+            return bool(api().get_paths_info(self._root.name, [place.within(MANIFEST)], revision=self._branch.name))
 
     def _place(self, bake_id: str) -> HubPlace:
         return self._root / "baked" / bake_id
@@ -267,10 +270,10 @@ class HubPublication:
         return (addition(path, f"{alias.model_dump_json()}\n".encode()),)
 
     @contextlib.contextmanager
-    def _leased(self, bake_id: str, held: Held | None) -> Iterator[Held | None]:
-        """Hold the lease of a bake, unless the run does; give None when the bake is published, by now or already."""
+    def _leased(self, name: str, place: HubPlace, held: Held | None) -> Iterator[Held | None]:
+        """Hold the lease of a bake or champion, unless the run does; give None when it is published already."""
         if held is not None:
             yield held
             return
-        with leased(self.lease(bake_id), lambda: self.published(bake_id) is not None) as own:
+        with leased(self.lease(name), lambda: self._is_real(place)) as own:
             yield own

@@ -130,6 +130,7 @@ def _acquire(
     file: LeaseFile, settled: Callable[[], bool], seconds: float, waiting: Callable[[str], None]
 ) -> Held | None:
     seen, since, told = "", 0.0, ""
+    pause = min(2.0, seconds / 20)
     while not settled():
         found = file.read()
         if found is not None and found[1] != seen:
@@ -144,8 +145,9 @@ def _acquire(
         elif found[0].holder != told:
             told = found[0].holder
             waiting(found[0].who)
-        # Many that wait must not ask all at once; where leases last long, requests are dear.
-        time.sleep(min(max(2.0, seconds / 60), seconds / 20) * random.uniform(0.5, 1.5))
+        # Many that wait must not ask all at once, nor for hours as often as at first.
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(1.25 * pause, seconds / 6)
     return None
 
 

@@ -53,7 +53,7 @@ def remove(root: str, leftovers: list[Leftover]) -> None:
     """Remove what was found, unless it has become part of something published meanwhile."""
     here = [left for left in leftovers if not in_a_bucket(left.place) and not on_the_hub(left.place)]
     if on_the_hub(root):
-        remove_from_the_hub(root, [left for left in leftovers if on_the_hub(left.place)])
+        remove_from_the_hub(root, [left for left in leftovers if on_the_hub(left.place)], _REAL)
         for left in here:
             _remove_path(Path(left.place))
     elif in_a_bucket(root):

@@ -95,6 +95,19 @@ def publication(output_path: str) -> Publication | None:
     return DirectoryPublication(directory_of(output_path))
 
 
+def require_signable(config: QuietSTaRConfig) -> None:
+    """Refuse to sign what is published where no signature can stand beside a manifest.
+
+    Raises:
+        ConfigError: for a key, and a place at Weights & Biases.
+    """
+    if config.signing_key_file and at_weights_and_biases(config.publish_to or config.output_path):
+        raise ConfigError(
+            "signing_key_file: a version at Weights & Biases cannot be added to once it is there, so no signature can "
+            "stand beside its manifest; leave it out, or publish elsewhere"
+        )
+
+
 def _remote(place: str) -> bool:
     return in_a_bucket(place) or on_the_hub(place) or at_weights_and_biases(place)
 

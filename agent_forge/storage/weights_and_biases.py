@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from agent_forge.errors import ForgeError, InputError, StoreError
+from agent_forge.errors import ForgeError, InputError, OutputError, StoreError
+from agent_forge.storage.files import unwritable
 
 SCHEME = "wandb://"
 _MINE_TO_CORRECT = {"AuthenticationError", "UsageError", "UnsupportedError"}
@@ -42,13 +43,16 @@ def talking_about(place: str) -> Iterator[None]:
 
     Raises:
         InputError: without a key, or with one that the service does not take.
+        OutputError: when files that are on their way cannot be kept here.
         StoreError: when the service does not answer, or not with what it should.
     """
     try:
         yield
-    except (ForgeError, OSError):
+    except ForgeError:
         raise
     except Exception as cause:
+        if (advice := unwritable(cause)) is not None:
+            raise OutputError(f"{place}: cannot write what is to be sent, or was fetched: {advice}") from cause
         line = f"{place}: Weights & Biases says: {line_of(cause)}"
         if type(cause).__name__ in _MINE_TO_CORRECT:
             raise InputError(f"{line}; set WANDB_API_KEY, or log in with `wandb login`") from cause

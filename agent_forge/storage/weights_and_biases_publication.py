@@ -40,6 +40,8 @@ from agent_forge.storage.weights_and_biases import SCHEME, library, talking_abou
 
 PUBLISHED = "published"
 _TYPE = "model"
+# What tracking calls the artifact that it logs of a published model, with an alias `published` too.
+TRACKED = "baked_quietstar_model"
 _ROOT = re.compile(r"wandb://([\w-][\w.-]*)/([\w-][\w.-]*)/([\w-][\w.-]*)")
 _VERDICT, _REPORT, _REJECTED = "verdict.json", "report.html", "REJECTED.json"
 # Looks at the versions until nobody has moved the alias meanwhile.
@@ -57,6 +59,8 @@ class ArtifactPublication:
         found = _ROOT.fullmatch(root)
         if found is None:
             raise InputError(f"{root}: models are published to an artifact; give wandb://entity/project/name")
+        if found[3] == TRACKED:
+            raise InputError(f"{root}: tracking keeps versions and aliases of its own there; choose another name")
         self._root, (self._entity, self._project, self._name) = root, found.groups()
 
     def published(self, bake_id: str) -> str | None:

@@ -20,6 +20,7 @@ from storage.published import SAMPLE, evolve_small, publish_small
 from agent_forge import cli
 from agent_forge.errors import CheckFailed, InputError
 from agent_forge.records import PromptingRecord
+from agent_forge.serving import storage_uri
 
 SERVING = Path(__file__).resolve().parents[2] / "manifests" / "serving"
 S3 = "s3://models/root/baked/1"
@@ -192,3 +193,9 @@ def test_thought_tokens_reach_the_parser(parser):
     assert parser.ThoughtParser().adjust_request(request).skip_special_tokens is False
     assert parser.split(f"{START}3+4=7{END}A: 7", START, END) == ("3+4=7", "A: 7")
     assert parser.split("A: 7", START, END) == ("", "A: 7")
+
+
+def test_a_folder_on_the_hub_is_nothing_that_kserve_fetches():
+    assert storage_uri("hf://me/model@v1") == "hf://me/model:v1"
+    with pytest.raises(InputError, match="whole repositories"):
+        storage_uri("hf://me/models/baked/1")

@@ -10,7 +10,7 @@ from agent_forge.errors import CheckFailed, ConfigError
 from agent_forge.records import ChampionRecord, ParentRecord, RunRecord, read_record
 from agent_forge.stages.context import StageContext
 from agent_forge.stages.push_artifact import push_artifact
-from agent_forge.stages.resolve_champion import check_champion
+from agent_forge.stages.resolve_champion import check_places
 from agent_forge.storage.artifact import check_artifact, verify_artifact
 from agent_forge.storage.manifest import MANIFEST
 from agent_forge.storage.minisign import SIGNATURE, generate, read_public_key, write_pair
@@ -111,5 +111,5 @@ def test_the_command_names_what_differs(push, monkeypatch, capsys):
 def test_a_configuration_with_a_credential_is_refused_before_anything_is_spent(undisturbed, field):
     config = build_config({"model_path": str(undisturbed.CHAMPION), "output_path": "out", **field})
     with pytest.raises(ConfigError, match="looks like a credential") as caught:
-        check_champion(config, undisturbed.CHAMPION)
+        check_places(config, undisturbed.CHAMPION)
     assert "hf_A" not in str(caught.value) and "pass@" not in str(caught.value)

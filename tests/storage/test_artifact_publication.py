@@ -1,7 +1,9 @@
 """Publishing to Weights & Biases; the service is stood for at the edge of its library, see artifact_service."""
 
+import errno
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from storage.artifact_service import Killed, Service
@@ -16,6 +18,8 @@ from agent_forge.storage.lease import Lease, leased
 from agent_forge.storage.lineage import walk
 from agent_forge.storage.manifest import sealed
 from agent_forge.storage.publication import publication
+from agent_forge.storage.weights_and_biases_publication import TRACKED
+from agent_forge.tracking.protocol import PublishedModel
 
 ROOT = "wandb://team/project/baked"
 COLLECTION = "team/project/baked"
@@ -164,7 +168,7 @@ def test_a_champion_is_published_once(service, root, tmp_path):
         where = root.publish_champion(tmp_path / "evolved", manifest, digest)
     assert where == f"{ROOT}-champions:v0/manifest.json"
     path, blobs = fetched(where.rpartition("/")[0])
-    assert check_evolved(path, blobs) == manifest and path_digest(path) == digest
+    assert check_evolved(path, blobs=blobs) == manifest and path_digest(path) == digest
 
 
 class UsageError(Exception):
@@ -182,6 +186,22 @@ def test_refusals_are_one_line_without_the_key(service, root, monkeypatch):
         with pytest.raises(InputError, match="wandb login") as caught:
             ask()
         assert "kkk" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_one_line(service, root, model, manifest, monkeypatch):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    service.before["log"] = full
+    with pytest.raises(OutputError, match="disk is full"):
+        root.publish(model, manifest)
+    assert root.published(manifest.bake_id) is None
+
+
+def test_what_tracking_calls_its_own_is_no_root():
+    assert PublishedModel(uri="", metadata={}, manifest=Path(), aliases=()).name == TRACKED
+    with pytest.raises(InputError, match="choose another name"):
+        publication(f"wandb://team/project/{TRACKED}")
 
 
 @pytest.mark.parametrize("place", ["wandb://a/b", "wandb://a/b/c:latest", "wandb://a/../c", "wandb://a/b/c/d"])

@@ -1,5 +1,6 @@
 """Models on the hub, through huggingface_hub itself; the stand-in is a server for the few requests that it makes."""
 
+import errno
 import random
 
 import pytest
@@ -9,7 +10,7 @@ from agent_forge.errors import ChampionError, CheckFailed
 from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.files import path_digest
 from agent_forge.storage.lineage import walk
-from agent_forge.storage.manifest import MANIFEST
+from agent_forge.storage.manifest import LARGEST_MANIFEST, MANIFEST, parse_manifest
 from agent_forge.storage.origin import origin_of
 from agent_forge.storage.references import find
 
@@ -74,6 +75,25 @@ def test_a_name_that_leads_out_writes_nothing_there(hub, tmp_path):
     with pytest.raises(ChampionError):
         find("hf://org/model").path()
     assert not list(tmp_path.rglob("escaped.json"))
+
+
+def test_a_manifest_that_is_too_large_is_not_fetched(hub, monkeypatch):
+    monkeypatch.setattr("agent_forge.storage.references.hub.LARGEST_MANIFEST", 100)
+    hub.commit("org/model", {"manifest.json": b" " * 1000})
+    with pytest.raises(CheckFailed, match="no manifest"):
+        parse_manifest(find("org/model").manifest().ljust(LARGEST_MANIFEST + 1), "manifest.json")
+    assert not [path for method, path, _ in hub.asked if method == "GET" and path.endswith("manifest.json")]
+
+
+def test_a_full_disk_is_one_line(hub, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    hub.commit("org/model", FILES)
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    with pytest.raises(ChampionError, match="the disk is full") as caught:
+        find("org/model").path()
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("reference", ["hf://org/none", "hf://org/model@none"])

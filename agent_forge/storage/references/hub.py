@@ -67,6 +67,8 @@ class HubReference:
 
         try:
             api()
+            if self._manifest_size() > LARGEST_MANIFEST:
+                return b" " * (LARGEST_MANIFEST + 1)
             found = huggingface_hub.hf_hub_download(self.name, self._place.within(MANIFEST), revision=self._wanted)
         except LocalEntryNotFoundError as cause:
             raise self._refused(cause) from cause
@@ -76,6 +78,17 @@ class HubReference:
             raise self._refused(cause) from cause
         with Path(found).open("rb") as stream:
             return stream.read(LARGEST_MANIFEST + 1)
+
+    def _manifest_size(self) -> int:
+        """Return how large the hub says that the manifest is, so that nothing too large is fetched; 0 offline."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import OfflineModeIsEnabled
+
+        try:
+            url = hf_hub_url(self.name, self._place.within(MANIFEST), revision=self._wanted)
+            return get_hf_file_metadata(url).size or 0
+        except OfflineModeIsEnabled:
+            return 0
 
     def _snapshot(self, path: Path) -> Path:
         return path.parents[self._folder.count("/")] if self._folder else path
