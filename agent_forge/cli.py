@@ -122,6 +122,9 @@ def stage(
             task = describe_task(name, executor_input)
         if not end_with_stdin:
             progress.stage(task.place, "began")
+        if (job := os.environ.get("FORGE_TRAIN_JOB")) and "WORLD_SIZE" not in os.environ:
+            _train_job(name, executor_input, job, progress)
+            return
         outcome = run_executor_input(name, executor_input, progress)
     except ForgeError as error:
         _leave_last_words(str(error))
@@ -133,6 +136,13 @@ def stage(
 
         progress.stage(task.place, f"ended after {outcome.cost.seconds:.1f} s", outcome.cost)
         track_task(task, outcome.parameters.get("model_path", ""), lambda text: progress.note(f"warning: {text}"))
+
+
+def _train_job(name: str, executor_input: str, job: str, progress: Any) -> None:
+    """Have a stage carried out by a TrainJob, as the platform file said."""
+    from agent_forge.train_job import carry_out, in_cluster, read_settings
+
+    carry_out(name, executor_input, read_settings(job), in_cluster(), progress)
 
 
 def _evolve_task(executor_input: str, progress: Any) -> None:
@@ -167,7 +177,7 @@ def gate(
     from agent_forge.storage.files import write_atomic
 
     planned = parse_planned(looks)
-    rows = [row for path in results for row in read_rows(ResultRow, path, ResultsError)]
+    rows = (row for path in results for row in read_rows(ResultRow, path, ResultsError))
     report = judge(rows, alpha, min_improvement, non_inferiority_margin, power, planned)
     write_atomic(out / "gate.json", report.model_dump_json(indent=2) + "\n")
     typer.echo(f"{report.verdict}: {report.reason}")

@@ -24,7 +24,9 @@ from agent_forge.records import first_problem
 
 ENVIRONMENT_PREFIX = "FORGE_"
 # Set by images and schedulers for other purposes than configuration.
-RESERVED_ENVIRONMENT = frozenset({"FORGE_IMAGE", "FORGE_COMMIT", "FORGE_HOME", "FORGE_LOG", "FORGE_TERMINATION_LOG"})
+RESERVED_ENVIRONMENT = frozenset(
+    {"FORGE_IMAGE", "FORGE_COMMIT", "FORGE_HOME", "FORGE_LOG", "FORGE_TERMINATION_LOG", "FORGE_TRAIN_JOB"}
+)
 
 # What the command line calls the fields that have no default.
 _REQUIRED_OPTIONS = {"model_path": "--model", "output_path": "--out"}

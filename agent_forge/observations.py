@@ -10,28 +10,58 @@ dropping those would thin out whichever answer an arm gives most often and so bi
 round that holds fewer than half of the questions is never taken for a repeat.
 """
 
+import hashlib
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent_forge.errors import ResultsError
 from agent_forge.records import Arm, ResultRow, TaskRole
+from agent_forge.result_columns import ArmColumns, ResultColumns, Round
 from agent_forge.statistics import LARGEST_SCALE, IntArray
 
-# (question, completion hash) pairs: what a round of one arm said.
-Said = frozenset[tuple[str, str]]
+
+@dataclass(frozen=True, eq=False)
+class Accuracies(Mapping[str, Fraction]):
+    """Accuracy of every question: which of a few different values it has.
+
+    Attributes:
+        numbers: number of every question.
+        different: the accuracies there are.
+        which_N: place among those, by question number.
+    """
+
+    numbers: Mapping[str, int]
+    different: tuple[Fraction, ...]
+    which_N: NDArray[np.int64]
+
+    def __getitem__(self, question: str) -> Fraction:
+        """Return the accuracy of a question."""
+        return self.different[int(self.which_N[self.numbers[question]])]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the questions."""
+        return iter(self.numbers)
+
+    def __len__(self) -> int:
+        """Return how many questions there are."""
+        return len(self.numbers)
+
+    def of(self, questions: Sequence[str]) -> NDArray[np.int64]:
+        """Return the places in `different` of some questions."""
+        return self.which_N[np.fromiter((self.numbers[question] for question in questions), np.int64, len(questions))]
 
 
 @dataclass(frozen=True)
 class ArmObservations:
     """One arm: accuracy per question, most distinct rounds any question has, share of truncated completions."""
 
-    accuracies: Mapping[str, Fraction]
+    accuracies: Accuracies
     distinct_rounds: int
     truncated: float
 
@@ -68,7 +98,9 @@ class Observations:
     def accuracy(self, arm: Arm, questions: Sequence[str]) -> Fraction:
         """Return the mean accuracy of an arm over some questions, each counting the same."""
         accuracies = self.arms[arm].accuracies
-        return sum((accuracies[question] for question in questions), Fraction()) / len(questions)
+        counts = np.bincount(accuracies.of(questions), minlength=len(accuracies.different)).tolist()
+        summed = (value * count for value, count in zip(accuracies.different, counts, strict=True))
+        return sum(summed, Fraction()) / len(questions)
 
     def differences(self, arm: Arm, against: Arm, questions: Sequence[str]) -> tuple[IntArray, int]:
         """Return accuracy in `arm` minus accuracy in `against` per question, as integers over a scale.
@@ -80,9 +112,11 @@ class Observations:
             `differences_N`, aligned with `questions`, and the scale.
         """
         one, other = self.arms[arm].accuracies, self.arms[against].accuracies
-        exact = [one[question] - other[question] for question in questions]
+        width = len(other.different)
+        pairs, which_N = np.unique(one.of(questions) * width + other.of(questions), return_inverse=True)
+        exact = [one.different[pair // width] - other.different[pair % width] for pair in pairs.tolist()]
         scale = _common_denominator(exact)
-        return np.array([round(difference * scale) for difference in exact], dtype=np.int64), scale
+        return np.array([round(difference * scale) for difference in exact], dtype=np.int64)[which_N], scale
 
 
 def observe(rows: Iterable[ResultRow], required: Sequence[Arm], optional: Sequence[Arm] = ()) -> Observations:
@@ -97,102 +131,80 @@ def observe(rows: Iterable[ResultRow], required: Sequence[Arm], optional: Sequen
         ResultsError: naming the question, round and arm, for a duplicate, missing or unexpected row, a question in
             two tasks, a task in two roles, a task with fewer than two questions, or no target task.
     """
-    by_arm = _index(rows, (*required, *optional))
-    present: tuple[Arm, ...] = (*required, *(arm for arm in optional if by_arm[arm]))
-    _check_complete(by_arm, present)
-    rows_of_first_arm = by_arm[present[0]].values()
-    questions, roles = _tasks(chain.from_iterable(by_arm[arm].values() for arm in present))
-    count = sum(map(len, questions.values()))
-    sizes = Counter(row.round for row in rows_of_first_arm)
+    columns = ResultColumns((*required, *optional))
+    for row in rows:
+        columns.add(row)
+    present: tuple[Arm, ...] = (*required, *(arm for arm in optional if len(columns.arms[arm])))
+    columns.check_paired(present)
+    questions = _checked_tasks(columns)
+    count = len(columns.numbers)
+    first = columns.arms[present[0]].by_round()
     return Observations(
         questions=questions,
-        roles=roles,
-        arms={arm: _average(by_arm[arm].values(), count) for arm in present},
-        rounds=max(Counter(row.question_id for row in rows_of_first_arm).values()),
-        small_rounds=sum(2 * size < count for size in sizes.values()),
+        roles={task: columns.roles[task] for task in questions},
+        arms={arm: _average(columns.arms[arm], columns.numbers) for arm in present},
+        rounds=int(np.bincount(columns.arms[present[0]].questions).max()),
+        small_rounds=sum(2 * len(held.questions_N) < count for held in first),
     )
 
 
-def _index(rows: Iterable[ResultRow], arms: Sequence[Arm]) -> dict[Arm, dict[tuple[str, int], ResultRow]]:
-    by_arm: dict[Arm, dict[tuple[str, int], ResultRow]] = {arm: {} for arm in arms}
-    for row in rows:
-        if row.arm not in by_arm:
-            raise ResultsError(f"{_place(row)}: unexpected arm; only {', '.join(arms)} are compared here")
-        if (row.question_id, row.round) in by_arm[row.arm]:
-            raise ResultsError(f"{_place(row)}: more than one row; keep one, or number the rounds differently")
-        by_arm[row.arm][row.question_id, row.round] = row
-    return by_arm
-
-
-def _check_complete(by_arm: Mapping[Arm, Mapping[tuple[str, int], ResultRow]], arms: Sequence[Arm]) -> None:
-    held = set(chain.from_iterable(by_arm[arm] for arm in arms))
-    if not held:
-        raise ResultsError("no result rows; expected graded completions of " + " and ".join(arms))
-    for arm in arms:
-        if missing := held - by_arm[arm].keys():
-            question, number = min(missing)
-            raise ResultsError(
-                f"question {question}, round {number}: no {arm} row, though another arm has one "
-                f"({len(missing)} missing); every arm must answer the same questions in the same rounds"
-            )
-
-
-def _tasks(rows: Iterable[ResultRow]) -> tuple[dict[str, tuple[str, ...]], dict[str, TaskRole]]:
-    task_of: dict[str, str] = {}
-    roles: dict[str, TaskRole] = {}
-    for row in rows:
-        if task_of.setdefault(row.question_id, row.task) != row.task:
-            raise ResultsError(f"{_place(row)}: task is {row.task} here and {task_of[row.question_id]} elsewhere")
-        if roles.setdefault(row.task, row.role) != row.role:
-            raise ResultsError(f"{_place(row)}: task {row.task} is both target and guard; give it one role")
-    if "target" not in roles.values():
-        raise ResultsError(f"no target task among {', '.join(sorted(roles))}; mark at least one task as target")
-    questions = {task: tuple(sorted(q for q, t in task_of.items() if t == task)) for task in sorted(roles)}
+def _checked_tasks(columns: ResultColumns) -> dict[str, tuple[str, ...]]:
+    if "target" not in columns.roles.values():
+        raise ResultsError(f"no target task among {', '.join(sorted(columns.roles))}; mark at least one task as target")
+    questions = columns.questions()
     for task, members in questions.items():
         if len(members) < 2:
             raise ResultsError(f"task {task}: question {members[0]} is its only one; at least 2 are needed")
-    return questions, {task: roles[task] for task in questions}
+    return questions
 
 
-def _average(rows: Iterable[ResultRow], questions: int) -> ArmObservations:
-    rounds: defaultdict[int, list[ResultRow]] = defaultdict(list)
-    for row in rows:
-        rounds[row.round].append(row)
-    said = {
-        number: frozenset((row.question_id, row.completion_sha256) for row in held) for number, held in rounds.items()
-    }
-    grades: defaultdict[str, list[Fraction]] = defaultdict(list)
-    for repeats in _distinct(said, questions):
-        same = chain.from_iterable(rounds[number] for number in repeats)
-        for question, grade in _grades(same).items():
-            grades[question].append(grade)
-    flags = [row.truncated for row in chain.from_iterable(rounds.values())]
+def _average(held: ArmColumns, numbers: Mapping[str, int]) -> ArmObservations:
+    """Average every question over the distinct observations that hold it; each is an average of repeats itself."""
+    graded: list[tuple[tuple[int, int], ...]] = [()]
+    which_N = np.zeros(len(numbers), np.int64)
+    for repeats in _distinct(held.by_round(), len(numbers)):
+        right_N, asked_N = np.zeros_like(which_N), np.zeros_like(which_N)
+        for same in repeats:
+            right_N[same.questions_N] += same.correct_N
+            asked_N[same.questions_N] += 1
+        width = len(repeats) + 1
+        codes, which_N = np.unique((which_N * width + right_N) * width + asked_N, return_inverse=True)
+        graded = [_with(graded[code // width**2], code // width % width, code % width) for code in codes.tolist()]
     return ArmObservations(
-        accuracies={question: sum(values, Fraction()) / len(values) for question, values in grades.items()},
-        distinct_rounds=max(map(len, grades.values())),
-        truncated=sum(flags) / len(flags),
+        accuracies=Accuracies(numbers, tuple(_mean(grades) for grades in graded), which_N),
+        distinct_rounds=max(map(len, graded)),
+        truncated=sum(held.truncated) / len(held),
     )
 
 
-def _distinct(said: Mapping[int, Said], questions: int) -> list[list[int]]:
+def _with(grades: tuple[tuple[int, int], ...], right: int, asked: int) -> tuple[tuple[int, int], ...]:
+    return (*grades, (right, asked)) if asked else grades
+
+
+def _mean(grades: Sequence[tuple[int, int]]) -> Fraction:
+    return sum((Fraction(right, asked) for right, asked in grades), Fraction()) / len(grades)
+
+
+def _distinct(rounds: Sequence[Round], questions: int) -> list[list[Round]]:
     """Group rounds into distinct observations: each round that no other contains, with all its repeats."""
-    alike: defaultdict[Said, list[int]] = defaultdict(list)
-    lone: list[list[int]] = []
-    for number, pairs in said.items():
-        if 2 * len(pairs) < questions:
-            lone.append([number])
+    alike: dict[bytes, list[Round]] = {}
+    lone: list[list[Round]] = []
+    for held in rounds:
+        if 2 * len(held.questions_N) < questions:
+            lone.append([held])
         else:
-            alike[pairs].append(number)
-    whole = [pairs for pairs in alike if not any(pairs < other for other in alike)]
-    return lone + [list(chain.from_iterable(alike[part] for part in alike if part <= pairs)) for pairs in whole]
+            alike.setdefault(_signature(held), []).append(held)
+    groups = list(alike.values())
+    sizes = {len(group[0].questions_N) for group in groups}
+    if len(sizes) == 1:
+        return lone + groups
+    whole = [one for one in groups if not any(one is not other and one[0].repeats(other[0]) for other in groups)]
+    return lone + [list(chain.from_iterable(part for part in groups if part[0].repeats(one[0]))) for one in whole]
 
 
-def _grades(rows: Iterable[ResultRow]) -> dict[str, Fraction]:
-    """Average the grades of one observation; they differ only if a grader judged the same text in two ways."""
-    grades: defaultdict[str, list[bool]] = defaultdict(list)
-    for row in rows:
-        grades[row.question_id].append(row.correct)
-    return {question: Fraction(sum(values), len(values)) for question, values in grades.items()}
+def _signature(held: Round) -> bytes:
+    """Return what is the same of two rounds only when they say the same to the same questions."""
+    return hashlib.sha256(held.questions_N.tobytes() + held.said_N.tobytes()).digest()
 
 
 def _common_denominator(fractions: Iterable[Fraction]) -> int:
@@ -202,7 +214,3 @@ def _common_denominator(fractions: Iterable[Fraction]) -> int:
         if scale > LARGEST_SCALE:
             return LARGEST_SCALE
     return scale
-
-
-def _place(row: ResultRow) -> str:
-    return f"question {row.question_id}, round {row.round}, arm {row.arm}"

@@ -58,7 +58,7 @@ class Work:
     began: float = field(default_factory=time.monotonic)
 
     def describe(self, done: int, tokens: int) -> str:
-        """Return e.g. `thought-0: 64/200, 1,250 tokens/s, 12 s left`, as far as it is known."""
+        """Return e.g. `baseline-thought-0: 64/200, 1,250 tokens/s, 12 s left`, as far as it is known."""
         seconds = time.monotonic() - self.began
         parts = [f"{self.what}: {done}/{self.total}" if self.total else f"{self.what}: step {done}"]
         if seconds > 0 and tokens:

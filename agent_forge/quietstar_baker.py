@@ -245,7 +245,7 @@ class QuietSTaRBaker:
             ]
             if number == config.gate_looks:
                 break
-            rows = [row for cell in cells for row in read_rows(ResultRow, cell.artifact("results").path)]
+            rows = (row for cell in cells for row in read_rows(ResultRow, cell.artifact("results").path))
             report = judge_configured(rows, config)
             self._progress.note(f"look {number} of {config.gate_looks}, {report.questions} questions: {report.verdict}")
             if report.verdict != "inconclusive":

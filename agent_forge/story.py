@@ -100,7 +100,8 @@ def _answers(
     )
     bench = open_bench(asking, extended)
     rounds = range(config.ab_test_rounds)
-    return [row for number in rounds for row in evaluate_arms(asking, bench, questions, guards, number, pausing=False)]
+    sampled = [evaluate_arms(asking, bench, questions, guards, number, pausing=False) for number in rounds]
+    return [row for arms in sampled for found in arms.values() for row in found]
 
 
 def _of(arm: Arm, rows: Sequence[ResultRow]) -> list[ResultRow]:

@@ -38,7 +38,7 @@ def main() -> int:
     by_questions = [point(size, 1, given.shard) for size in sizes]
     show("questions", sizes, by_questions)
     rounds = [1, 2, 4, 8]
-    show("rounds", rounds, [point(max(given.most // 50, 100), count, given.shard) for count in rounds])
+    show("rounds", rounds, [point(max(given.most // 20, 100), count, given.shard) for count in rounds])
     return 0
 
 
@@ -63,14 +63,15 @@ def measure(questions: int, rounds: int, shard: int) -> dict[str, float]:
     """Return the cost of one evaluation and its gate."""
     # Here, so that the process that only starts others stays small.
     from agent_forge.config import QuietSTaRConfig
-    from agent_forge.gate import judge
     from agent_forge.models.extend import extend
     from agent_forge.models.load import load_champion
     from agent_forge.models.prompting import Prompting
-    from agent_forge.records import Question, ResultRow, read_rows, rows_text
+    from agent_forge.records import Question
     from agent_forge.stages.context import StageContext
     from agent_forge.stages.evaluate_round import evaluate_arms
     from agent_forge.stages.rows import Bench
+    from agent_forge.stages.significance_gate import significance_gate
+    from agent_forge.storage.files import write_parts_atomic
     from agent_forge.thoughts import ThoughtRules
 
     config = QuietSTaRConfig(model_path="m", output_path="o", max_thought_length=8, max_answer_tokens=8)
@@ -90,13 +91,12 @@ def measure(questions: int, rounds: int, shard: int) -> dict[str, float]:
                 scratch = Path(place) / f"{round_number}-{first}"
                 scratch.mkdir()
                 context = StageContext(config, {}, {}, {}, scratch)
-                rows = evaluate_arms(context, bench, asked[first : first + shard], set(), round_number)
+                arms = evaluate_arms(context, bench, asked[first : first + shard], set(), round_number)
                 files.append(scratch / "results.jsonl")
-                files[-1].write_text(rows_text(rows))
-                del rows
+                write_parts_atomic(files[-1], (line for rows in arms.values() for line in rows.lines()))
         evaluated, held = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        everything = [row for file in files for row in read_rows(ResultRow, file)]
-        judge(everything, alpha=0.05, min_improvement=0.02, non_inferiority_margin=0.05, power=0.8)
+        outputs = {name: Path(place) / name for name in ("gate", "evaluation")}
+        significance_gate(StageContext(config, {"results": tuple(files)}, {}, outputs, Path(place)))
     judged, most = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "evaluation seconds": evaluated - began,
@@ -110,6 +110,7 @@ class Stub:
     """Samples at no cost: rows of a batch answer with the digits of their seeds."""
 
     backed_off_to = None
+    shares = True
 
     def batches(self, requests: Sequence, batch_size: int) -> Iterator[list]:
         from agent_forge.models.sample import Sampled, plan_batches

@@ -3,6 +3,7 @@
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
+from agent_forge.train_job import VARIABLE, TrainJobSettings
 from pipelines.platform import Needs, Platform
 
 # Set for every container: the root file system may be read-only, and any user may run it.
@@ -25,10 +26,35 @@ def place(task: PipelineTask, stage: str, platform: Platform) -> PipelineTask:
     task.set_caching_options(stage not in UNCACHED)
     for name, value in {**ENVIRONMENT, "FORGE_IMAGE": image, **platform.environment}.items():
         task.set_env_variable(name, value)
+    if needs.train_job is not None:
+        task.set_env_variable(VARIABLE, _train_job(stage, platform))
+        # The task itself only waits.
+        needs = platform.needs("default").model_copy(update={"retries": needs.retries, "timeout": needs.timeout})
     _resources(task, needs)
     _nodes(task, needs)
     _surroundings(task, stage, platform)
     return task
+
+
+def _train_job(stage: str, platform: Platform) -> str:
+    """Return what a task is told about the TrainJob that it starts."""
+    needs, volume, image = platform.needs(stage), platform.volume, platform.image(stage)
+    assert needs.train_job is not None and volume is not None, "checked when the platform was read"
+    resources = {"cpu": needs.cpu, "memory": needs.memory}
+    if needs.accelerators:
+        resources[needs.accelerator_type] = str(needs.accelerators)
+    return TrainJobSettings(
+        **needs.train_job.model_dump(),
+        image=image,
+        claim=volume.claim,
+        mount=volume.mount,
+        resources=resources,
+        node_selector=needs.node_selector,
+        tolerations=tuple(taint.model_dump(exclude_none=True) for taint in needs.tolerations),
+        pull_secrets=platform.pull_secrets,
+        environment={**ENVIRONMENT, "FORGE_IMAGE": image, **platform.environment},
+        timeout=needs.timeout,
+    ).model_dump_json()
 
 
 def _resources(task: PipelineTask, needs: Needs) -> None:

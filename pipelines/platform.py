@@ -71,6 +71,20 @@ class Parallelism(_Strict):
     shards: int = Field(default=4, ge=1)
 
 
+class TrainJob(_Strict):
+    """Machines of a bake that is carried out by a TrainJob of Kubeflow Trainer.
+
+    Attributes:
+        nodes: how many.
+        processes: on each, one per accelerator as a rule.
+        runtime: name of the ClusterTrainingRuntime.
+    """
+
+    nodes: int = Field(default=1, ge=1, le=1024)
+    processes: int = Field(default=1, ge=1, le=64)
+    runtime: str = "torch-distributed"
+
+
 class Needs(_Strict):
     """What one stage runs on.
 
@@ -85,6 +99,7 @@ class Needs(_Strict):
         retry_after: first wait before that, doubled each time up to `retry_at_most`.
         timeout: seconds after which the task fails.
         shared_memory: size of /dev/shm, None for the node's default.
+        train_job: the machines that a bake is spread over; the rest is then what each of them has.
     """
 
     image: str = "cpu"
@@ -99,6 +114,7 @@ class Needs(_Strict):
     retry_at_most: str = Field(default="600s", pattern=r"^\d+[smh]$")
     timeout: int | None = Field(default=None, ge=1)
     shared_memory: str | None = Field(default=None, pattern=_QUANTITY)
+    train_job: TrainJob | None = None
 
 
 class Platform(_Strict):
@@ -123,6 +139,12 @@ class Platform(_Strict):
         for stage in STAGE_NAMES:
             if (image := self.needs(stage).image) not in self.images:
                 raise ValueError(f"stages.{stage}: image {image} is not in images ({', '.join(self.images)})")
+            if self.needs(stage).train_job is None:
+                continue
+            if stage != "bake":
+                raise ValueError(f"stages.{stage}: train_job is for bake alone; take it out")
+            if self.volume is None:
+                raise ValueError("stages.bake: train_job needs a volume that the task and its machines share; give one")
         return self
 
     def needs(self, stage: str) -> Needs:

@@ -160,7 +160,7 @@ def test_bad_fields(tmp_path, out, refusal, case):
 def test_prompts_too_long_for_the_model_are_refused_by_name_before_anything_is_sampled(tmp_path, out, refusal):
     line = refusal(*run_arguments(tmp_path, few_shot=32, eval_samples=4, bake_samples=4))
     mentions(line, ["question ", "of task arithmetic", "of them exemplars", "takes 512", "few_shot"])
-    assert not list(out.rglob("baseline-0.jsonl")) and not list(out.rglob("results.jsonl"))
+    assert not list(out.rglob("*-0.jsonl")) and not list(out.rglob("results.jsonl"))
     nothing_half_written(out)
 
 

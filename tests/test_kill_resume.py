@@ -17,7 +17,7 @@ from small_bake import SmallBake, command, forge
 SLOWLY = {"batch_size": 2, "checkpoint_every": 2}
 # What is on disk once a stage is in the middle of its work.
 MIDDLE = {
-    "evaluate-round/0-0": "scratch/thought-0.jsonl",
+    "evaluate-round/0-0": "scratch/baseline-thought-0.jsonl",
     "collect-traces/0": "scratch/thought.jsonl",
     "bake": "scratch/checkpoints/step-*/state.json",
     "verify": "scratch/baked-0.jsonl",

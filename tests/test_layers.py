@@ -9,7 +9,17 @@ ROOT = Path(agent_forge.__file__).parent
 LAYERS = (
     ("errors", "config", "records", "evolution_config", "evolution_records", "story_records"),
     (
-        *("questions", "answers", "sandbox", "thoughts", "traces", "statistics", "observations", "looks"),
+        *(
+            "questions",
+            "answers",
+            "sandbox",
+            "thoughts",
+            "traces",
+            "statistics",
+            "result_columns",
+            "observations",
+            "looks",
+        ),
         *("comparison", "gate", "verification", "simulation", "calibration", "audit"),
     ),
     ("models", "storage", "tracking"),
@@ -17,7 +27,7 @@ LAYERS = (
     ("stages", "run_directory", "evolution"),
     (
         *("local_run", "fresh_process", "progress", "run_report", "serving", "stage_figures", "evolution_figures"),
-        *("tracker", "tracking_worker"),
+        *("tracker", "tracking_worker", "train_job"),
     ),
     (
         *("quietstar_baker", "evomerge", "cli", "commands", "audit_commands", "artifact_commands"),

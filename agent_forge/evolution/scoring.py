@@ -147,9 +147,8 @@ class Scorer:
     def _ask(self, context: StageContext, bench: Bench, questions: Sequence[Question], number: int) -> list[ResultRow]:
         arm = self.settings.evolution.fitness_arm
         asked = [Asked(question, number, arm, _script(bench, arm)) for question in questions]
-        return sample_rows(
-            context, bench, asked, context.scratch / f"{arm}-{number}.jsonl", ResultRow, grading(context)
-        )
+        log = context.scratch / f"{arm}-{number}.jsonl"
+        return list(sample_rows(context, bench, asked, log, ResultRow, grading(context)))
 
     def _load(self, model: Path, scratch: Path) -> LoadedModel:
         """Load a model and extend it as the bake's first stage does; through the disk only for another arithmetic."""

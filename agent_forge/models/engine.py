@@ -60,6 +60,8 @@ class _Row:
 class SharingSampler(TransformersSampler):
     """Samples like the reference, see the module; for models that `engine_fit.fault` finds nothing against."""
 
+    shares = True
+
     def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
         """Yield the samples of one stretch of rows after the other, in the order of `plan_batches`.
 

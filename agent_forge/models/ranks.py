@@ -23,6 +23,7 @@ import torch
 from torch import distributed, nn
 
 from agent_forge.errors import ConfigError, EngineError
+from agent_forge.models.memory import is_out_of_memory
 
 T = TypeVar("T")
 
@@ -127,11 +128,12 @@ def joined(device: str) -> Iterator[Ranks]:
         distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
     except RuntimeError as cause:
-        if isinstance(cause, torch.OutOfMemoryError) or not _LOST.search(str(cause)):
+        if is_out_of_memory(cause) or not _LOST.search(str(cause)):
             raise
-        first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        # Gloo puts in front which line of its own source says so.
+        said = re.sub(r"^\[[^\]]*\] ", "", str(cause).strip()).splitlines()[0]
         raise EngineError(
-            f"another process of this bake is gone or silent ({first[:120]}); nothing was baked, start all of them "
+            f"another process of this bake is gone or silent ({said[:80]}); nothing was baked, start all of them "
             "again: the last checkpoint is continued"
         ) from cause
     # After a loss there is nobody to take leave of.

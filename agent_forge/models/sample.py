@@ -58,7 +58,13 @@ class Sampled:
 
 
 class Sampler(Protocol):
-    """Turns requests into samples, in the order of the requests."""
+    """Turns requests into samples, in the order of the requests.
+
+    Attributes:
+        shares: whether rows with the same prompt cost less when they are sampled together.
+    """
+
+    shares: bool
 
     def sample(self, requests: Sequence[Request], batch_size: int) -> list[Sampled]:
         """Sample every request; batches hold at most `batch_size` rows."""
@@ -73,11 +79,12 @@ class Sampler(Protocol):
 
 
 def plan_batches(requests: Sequence[Request], batch_size: int) -> list[list[int]]:
-    """Return the indices of each batch: rows of similar length together, longest first.
+    """Return the indices of each batch: rows with prompts of similar length together, longest first.
 
-    Longest first, so that a batch that does not fit in memory shows at once.
+    Longest first, so that a batch that does not fit in memory shows at once. Of equal length in the order given, so
+    that rows which were given side by side because they ask the same question stay so.
     """
-    order = sorted(range(len(requests)), key=lambda row: (-requests[row].length, row))
+    order = sorted(range(len(requests)), key=lambda row: (-len(requests[row].prompt_ids), row))
     return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
 
 
@@ -98,6 +105,9 @@ class TransformersSampler:
         decoding: how tokens are chosen.
         context_length: most tokens the model takes, None when unlimited.
     """
+
+    # A batch waits for its longest row, so rows of the same kind had better stay among themselves.
+    shares = False
 
     def __init__(
         self,

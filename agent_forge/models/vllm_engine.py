@@ -21,6 +21,7 @@ from agent_forge.models.choosing import Decoding, choose_tokens
 from agent_forge.models.device import resolve_device
 from agent_forge.models.engine import STRETCH
 from agent_forge.models.load import LoadedModel, load_outline
+from agent_forge.models.memory import give_back_memory
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Request, Sampled, TransformersSampler, plan_batches
 from agent_forge.models.vllm_rows import Row
@@ -72,6 +73,8 @@ class VllmModel:
     def __init__(self, path: Path, device: str, dtype: str) -> None:
         require_vllm()
         outlined = load_outline(path, device, dtype)
+        # vLLM takes a share of the whole device, so what was loaded before must not be kept for later.
+        give_back_memory()
         os.environ.update({name: value for name, value in SURROUNDINGS.items() if name not in os.environ})
         self._llm = _open(path, outlined, resolve_device(device))
         most = int(self._llm.llm_engine.model_config.max_model_len)
@@ -119,6 +122,8 @@ class VllmModel:
 
 class VllmSampler(TransformersSampler):
     """Samples like the reference from a model in vLLM, which decides how many rows are decoded together."""
+
+    shares = True
 
     def __init__(self, model: VllmModel, prompting: Prompting, rules: ThoughtRules, decoding: Decoding) -> None:
         super().__init__(model.loaded.model, prompting, rules, decoding, model.loaded.context_length)
@@ -201,3 +206,4 @@ def _check_whole(row: Row, written: Any) -> None:
 
 def _close(llm: Any) -> None:
     llm.llm_engine.engine_core.shutdown()
+    give_back_memory()

@@ -9,6 +9,7 @@ from agent_forge.errors import InputError
 from agent_forge.models.adapters import HALF_PRECISION
 from agent_forge.models.finetune import BakeSettings, ProgressEvent, TrainingExample, bake
 from agent_forge.models.load import LoadedModel
+from agent_forge.models.memory import give_back_memory
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.ranks import Ranks, joined, torchrun_device
 from agent_forge.models.save import save_model
@@ -30,7 +31,10 @@ def bake_stage(context: StageContext) -> StageOutcome:
     device = torchrun_device(context.config.device)
     with joined(device) as ranks:
         own = replace(context, config=context.config.model_copy(update={"device": device}))
-        return _bake(own if ranks.first else replace(own, progress=Silent(), warnings=[]), ranks)
+        outcome = _bake(own if ranks.first else replace(own, progress=Silent(), warnings=[]), ranks)
+    # Verification runs in another process on the same device.
+    give_back_memory()
+    return outcome
 
 
 def _bake(context: StageContext, ranks: Ranks) -> StageOutcome:
@@ -42,7 +46,8 @@ def _bake(context: StageContext, ranks: Ranks) -> StageOutcome:
     train, heldout = _examples(context, loaded, prompting, found)
     settings = BakeSettings.of(context.config)
     begun = False
-    stopwatch = Stopwatch(flops_per_token(loaded.model, settings.method, train))
+    # Of each process its share: utilisation is that of one device.
+    stopwatch = Stopwatch(flops_per_token(loaded.model, settings.method, train) / ranks.count)
 
     def tell(event: ProgressEvent) -> None:
         nonlocal begun

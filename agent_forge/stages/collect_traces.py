@@ -44,15 +44,10 @@ def collect_traces(context: StageContext) -> StageOutcome:
     direct_asked = [Asked(q, 0, "baseline", direct_script(prompting.cue_ids), sample=k) for q, k in numbered]
     script = elicited_script(bench.rules, prompting.elicit_ids, prompting.cue_ids)
     thought_asked = [Asked(q, 0, "thought", script, sample=k) for q, k in numbered]
-    direct = sample_rows(context, bench, direct_asked, context.scratch / "direct.jsonl", ResultRow, grading(context))
-    thoughts = sample_rows(
-        context,
-        bench,
-        thought_asked,
-        context.scratch / "thought.jsonl",
-        SampledTrace,
-        partial(_sampled_trace, grading(context)),
-    )
+    graded = grading(context)
+    direct = list(sample_rows(context, bench, direct_asked, context.scratch / "direct.jsonl", ResultRow, graded))
+    trace = partial(_sampled_trace, graded)
+    thoughts = list(sample_rows(context, bench, thought_asked, context.scratch / "thought.jsonl", SampledTrace, trace))
     solved = {question.id: True for question in questions}
     for row in direct:
         solved[row.question_id] &= row.correct

@@ -6,14 +6,28 @@ The pause arm stands still for as many tokens as the same question's thought too
 from the thought arm in content only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
-from agent_forge.records import Arm, Question, ResultRow, SplitName, TaskRole, rows_text
+import numpy as np
+
+from agent_forge.records import Arm, Question, ResultRow, SplitName, TaskRole
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.rows import Asked, Bench, grading, open_bench, require_fit, require_graders, sample_rows
-from agent_forge.storage.files import write_atomic
+from agent_forge.stages.rows import (
+    Asked,
+    Bench,
+    OneByOne,
+    SampledRows,
+    grading,
+    open_bench,
+    prompt_lengths,
+    require_fit,
+    require_graders,
+    sample_rows,
+)
+from agent_forge.storage.files import write_parts_atomic
 from agent_forge.storage.question_files import block, parse_cell, read_split, read_split_report, shard
 from agent_forge.thoughts import Script, direct_script, elicited_script, pause_script
 
@@ -34,10 +48,14 @@ def evaluate_round(context: StageContext) -> StageOutcome:
     bench = open_bench(context, context.input("extended"))
     # Before anything is sampled, what the later stages would be refused for too.
     require_fit(bench, _all_questions(questions_dir) if round_number == 0 else questions)
-    rows = evaluate_arms(context, bench, questions, guards, round_number)
-    write_atomic(context.outputs["results"], rows_text(rows))
-    cost = meter.cost(sum(row.tokens for row in rows), len(questions))
-    return StageOutcome(cost=cost, metrics=_accuracies(rows))
+    arms = evaluate_arms(context, bench, questions, guards, round_number)
+    write_parts_atomic(context.outputs["results"], chain.from_iterable(rows.lines() for rows in arms.values()))
+    tallies = {arm: _tally(rows) for arm, rows in arms.items()}
+    cost = meter.cost(sum(tokens for _, tokens in tallies.values()), len(questions))
+    metrics = {
+        f"{arm}_accuracy": correct / len(questions) for arm, (correct, _) in sorted(tallies.items()) if questions
+    }
+    return StageOutcome(cost=cost, metrics=metrics)
 
 
 def evaluate_arms(
@@ -47,26 +65,37 @@ def evaluate_arms(
     guards: set[str],
     round_number: int,
     pausing: bool = True,
-) -> list[ResultRow]:
-    """Return the rows of all arms over the same questions; `pausing` says whether the pause arm is one of them."""
+) -> dict[Arm, SampledRows[ResultRow]]:
+    """Return the rows of each arm over the same questions; `pausing` says whether the pause arm is one of them."""
     prompting, rules = bench.prompting, bench.rules
+    lengths = prompt_lengths(bench, questions)
 
-    def ask(arm: Arm, scripts: list[Script]) -> list[ResultRow]:
-        asked = [
-            Asked(question, round_number, arm, script, _role(question, guards))
-            for question, script in zip(questions, scripts, strict=True)
-        ]
-        log = context.scratch / f"{arm}-{round_number}.jsonl"
-        return sample_rows(context, bench, asked, log, ResultRow, grading(context))
+    def ask(scripts: Mapping[Arm, Callable[[int], Script]]) -> dict[Arm, SampledRows[ResultRow]]:
+        """Ask every question in some arms, side by side."""
+        arms = list(scripts)
 
-    count = len(questions)
-    baseline = ask("baseline", [direct_script(prompting.cue_ids)] * count)
-    thought = ask("thought", [elicited_script(rules, prompting.elicit_ids, prompting.cue_ids)] * count)
-    if not pausing:
-        return [*baseline, *thought]
-    filler = prompting.encode(context.config.pause_text)[0]
-    pause = ask("pause", [pause_script(rules, filler, row.thought_tokens, prompting.cue_ids) for row in thought])
-    return [*baseline, *thought, *pause]
+        def asked(number: int) -> Asked:
+            k, arm = number // len(arms), arms[number % len(arms)]
+            return Asked(questions[k], round_number, arm, scripts[arm](k), _role(questions[k], guards))
+
+        rows = sample_rows(
+            *(context, bench, OneByOne(len(questions) * len(arms), asked)),
+            *(context.scratch / f"{'-'.join(arms)}-{round_number}.jsonl", ResultRow, grading(context)),
+            np.repeat(lengths, len(arms)),
+        )
+        return {arm: rows.every(len(arms), first) for first, arm in enumerate(arms)}
+
+    direct = direct_script(prompting.cue_ids)
+    elicited = elicited_script(rules, prompting.elicit_ids, prompting.cue_ids)
+    known: dict[Arm, Callable[[int], Script]] = {"baseline": lambda _: direct, "thought": lambda _: elicited}
+    # Both ask the same prompt, which is read once where that can be shared.
+    together = [known] if bench.sampler.shares else [{arm: script} for arm, script in known.items()]
+    answered = {arm: rows for scripts in together for arm, rows in ask(scripts).items()}
+    if pausing:
+        filler = prompting.encode(context.config.pause_text)[0]
+        spent = np.fromiter((row.thought_tokens for row in answered["thought"]), np.int32, len(questions))
+        answered |= ask({"pause": lambda k: pause_script(rules, filler, int(spent[k]), prompting.cue_ids)})
+    return answered
 
 
 def _all_questions(directory: Path) -> Iterator[Question]:
@@ -78,10 +107,12 @@ def _role(question: Question, guards: set[str]) -> TaskRole:
     return "guard" if question.task in guards else "target"
 
 
-def _accuracies(rows: list[ResultRow]) -> dict[str, float]:
-    arms = sorted({row.arm for row in rows})
-    of_arm = {arm: [row.correct for row in rows if row.arm == arm] for arm in arms}
-    return {f"{arm}_accuracy": sum(correct) / len(correct) for arm, correct in of_arm.items()}
+def _tally(rows: Iterable[ResultRow]) -> tuple[int, int]:
+    """Return how many rows are correct, and the tokens of all."""
+    correct = tokens = 0
+    for row in rows:
+        correct, tokens = correct + row.correct, tokens + row.tokens
+    return correct, tokens
 
 
 STAGE = Stage("evaluate-round", evaluate_round, inputs=("extended", "questions"), outputs=("results",))

@@ -1,23 +1,26 @@
 """Sampling and grading rows in batches that survive a kill; what evaluate, collect and verify share."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from agent_forge.answers import grade, require_grader
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ConfigError, QuestionError
 from agent_forge.models.choosing import Decoding
+from agent_forge.models.engine import STRETCH
 from agent_forge.models.engine_fit import open_sampler
 from agent_forge.models.load import LoadedModel, load_champion
 from agent_forge.models.prompting import Prompting
-from agent_forge.models.sample import Request, Sampled, TransformersSampler, plan_batches
+from agent_forge.models.sample import Request, Sampled, TransformersSampler
 from agent_forge.models.vocabulary import ending_ids
 from agent_forge.records import Arm, Exemplar, Question, ResultRow, TaskRole
 from agent_forge.stages.context import StageContext
@@ -54,6 +57,24 @@ class Asked:
         """Return the row's own seed, 48 bits: a function of what the row is, not of where it is computed."""
         text = f"{root}/{self.round}/{self.arm}/{self.question.id}/{self.sample}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+@dataclass(frozen=True)
+class OneByOne(Sequence[Asked]):
+    """Rows to be sampled, each made when it is asked for: `make` gets its number."""
+
+    total: int
+    make: Callable[[int], Asked]
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return self.total
+
+    def __getitem__(self, number: Any) -> Any:
+        """Make a row."""
+        if not 0 <= number < self.total:
+            raise IndexError(number)
+        return self.make(number)
 
 
 def open_bench(context: StageContext, model: Path, temperature: float | None = None) -> Bench:
@@ -127,6 +148,35 @@ def _shelved(context: StageContext, key: str, load: Callable[[], M]) -> M:
     return loaded
 
 
+@dataclass(frozen=True)
+class SampledRows(Generic[R]):
+    """Finished rows in the order asked. They stay on disk and are read anew whenever they are asked for."""
+
+    log: BatchLog[R]
+    places: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return len(self.places)
+
+    def every(self, step: int, first: int) -> "SampledRows[R]":
+        """Return each `step`-th of the rows, from `first` on."""
+        return SampledRows(self.log, self.places[first::step])
+
+    def __iter__(self) -> Iterator[R]:
+        """Yield every row."""
+        return self.log.rows(self.places)
+
+    def lines(self) -> Iterator[str]:
+        """Yield every row as JSON, ended by a newline."""
+        return self.log.lines(self.places)
+
+
+def prompt_lengths(bench: Bench, questions: Iterable[Question]) -> NDArray[np.int32]:
+    """Return how many tokens the prompt of each question has."""
+    return np.fromiter((len(bench.prompting.prompt_ids(question)) for question in questions), np.int32)
+
+
 def sample_rows(
     context: StageContext,
     bench: Bench,
@@ -134,41 +184,57 @@ def sample_rows(
     log: Path,
     kind: type[R],
     make: Callable[[Asked, int, Sampled], R],
-) -> list[R]:
-    """Sample rows batch after batch, continuing where `log` ends.
+    lengths: NDArray[np.int32] | None = None,
+) -> SampledRows[R]:
+    """Sample rows stretch after stretch, continuing where `log` ends; memory holds a few numbers for each row.
 
     Args:
         context: of the running stage.
         bench: the model and its sampler.
-        asked: the rows.
+        asked: the rows; each is asked for when its turn comes.
         log: file that keeps finished batches.
         kind: type of the record that each row becomes.
         make: makes the record from the row, its seed and its sample.
+        lengths: of the rows' prompts, where they are known.
 
     Returns:
         One record per row, in the order asked.
     """
-    requests = [Request(bench.prompting.prompt_ids(a.question), a.script, a.seed(context.config.seed)) for a in asked]
-    _refuse_long(bench, [(row.question, request) for row, request in zip(asked, requests, strict=True)])
+    prompts = prompt_lengths(bench, (row.question for row in asked)) if lengths is None else lengths
+    _refuse_long(bench, zip((row.question for row in asked), (row.script for row in asked), prompts, strict=True))
     # The order of rows is the same whatever the batch size, so a run may be continued with another one.
-    order = [k for indices in plan_batches(requests, context.config.batch_size) for k in indices]
-    done = BatchLog(log, kind)
-    finished = sum(map(len, done.batches))
+    order = _longest_first(prompts)
+    done, size = BatchLog(log, kind), context.config.batch_size
+    finished, tokens = len(done), 0
     context.progress.begin(log.stem, len(asked), finished)
-    tokens = 0
-    left, waiting = iter(order[finished:]), [requests[k] for k in order[finished:]]
-    for samples in bench.sampler.batches(waiting, context.config.batch_size):
-        indices = list(islice(left, len(samples)))
-        done.append([make(asked[k], requests[k].seed, s) for k, s in zip(indices, samples, strict=True)])
-        tokens += sum(sample.tokens for sample in samples)
-        finished += len(samples)
-        context.progress.advance(finished, tokens)
-    if (rows := bench.sampler.backed_off_to) is not None:
-        context.warn(
-            f"memory ran out with batch_size {context.config.batch_size}: as few as {rows} rows were sampled together"
-        )
-    records = [record for batch in done.batches for record in batch]
-    return [record for _, record in sorted(zip(order, records, strict=True), key=lambda pair: pair[0])]
+    for stretch in _stretches(order[finished:], size * STRETCH):
+        rows = [asked[k] for k in stretch]
+        requests = [
+            Request(bench.prompting.prompt_ids(a.question), a.script, a.seed(context.config.seed)) for a in rows
+        ]
+        left = iter(zip(rows, requests, strict=True))
+        # Their order is that of `plan_batches` already.
+        for samples in bench.sampler.batches(requests, size):
+            taken = zip(islice(left, len(samples)), samples, strict=True)
+            done.append([make(row, request.seed, sample) for (row, request), sample in taken])
+            tokens += sum(sample.tokens for sample in samples)
+            finished += len(samples)
+            context.progress.advance(finished, tokens)
+    if (least := bench.sampler.backed_off_to) is not None:
+        context.warn(f"memory ran out with batch_size {size}: as few as {least} rows were sampled together")
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order), dtype=order.dtype)
+    return SampledRows(done, places)
+
+
+def _longest_first(lengths: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the order of `plan_batches`: longest first, of equal length as asked."""
+    return np.argsort(-lengths, kind="stable").astype(np.int32)
+
+
+def _stretches(order: NDArray[np.int32], count: int) -> Iterator[list[int]]:
+    for first in range(0, len(order), count):
+        yield order[first : first + count].tolist()
 
 
 def require_fit(bench: Bench, questions: Iterable[Question]) -> None:
@@ -184,21 +250,28 @@ def require_fit(bench: Bench, questions: Iterable[Question]) -> None:
         free_script(prompting.cue_ids),
     )
     longest = max(scripts, key=lambda script: bench.sampler.room_for(Request((), script, 0)))
-    _refuse_long(bench, ((question, Request(prompting.prompt_ids(question), longest, 0)) for question in questions))
+    _refuse_long(bench, ((question, longest, len(prompting.prompt_ids(question))) for question in questions))
 
 
-def _refuse_long(bench: Bench, asked: Iterable[tuple[Question, Request]]) -> None:
+def _refuse_long(bench: Bench, asked: Iterable[tuple[Question, Script, int]]) -> None:
+    """Refuse rows that do not fit in the context; they are given by question, script and length of the prompt."""
     limit = bench.loaded.context_length
     if limit is None:
         return
-    needs = [(bench.sampler.room_for(request), len(request.prompt_ids), question) for question, request in asked]
-    long = [entry for entry in needs if entry[0] > limit]
-    if not long:
+    worst: tuple[int, int, Question] | None = None
+    count = 0
+    for question, script, length in asked:
+        need = bench.sampler.room_for(Request((), script, 0)) + int(length)
+        if need > limit:
+            count += 1
+            if worst is None or (need, length) > worst[:2]:
+                worst = need, int(length), question
+    if worst is None:
         return
-    need, length, question = max(long, key=lambda entry: entry[:2])
+    need, length, question = worst
     exemplars = len(bench.prompting.opening(question.task).ids)
     within = f", {exemplars} of them exemplars" if exemplars else ""
-    others = f" ({len(long) - 1} more are too long)" if len(long) > 1 else ""
+    others = f" ({count - 1} more are too long)" if count > 1 else ""
     raise QuestionError(
         f"question {question.id} of task {question.task} has a prompt of {length} tokens{within}, and with thought and "
         f"answer comes to {need}, but the model takes {limit}{others}; lower max_thought_length, max_answer_tokens or "

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.gate import judge
 from agent_forge.looks import planned_questions
-from agent_forge.records import GateReport, ResultRow, read_rows, rows_text
+from agent_forge.records import GateReport, ResultRow
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.report_output import write_report_output
-from agent_forge.storage.files import write_atomic
+from agent_forge.storage.files import write_atomic, write_parts_atomic
+from agent_forge.storage.row_files import RowFiles
 
 
 def significance_gate(context: StageContext) -> StageOutcome:
@@ -18,11 +19,10 @@ def significance_gate(context: StageContext) -> StageOutcome:
     """
     meter = Meter()
     config = context.config
-    found = [row for path in context.inputs["results"] for row in read_rows(ResultRow, path)]
-    rows = sorted(found, key=lambda row: (row.round, row.arm, row.question_id))
-    report = judge_configured(rows, config)
+    rows = RowFiles(context.inputs["results"])
+    report = judge_configured(rows.read(), config)
     write_atomic(context.outputs["gate"], report.model_dump_json(indent=2) + "\n")
-    write_atomic(context.outputs["evaluation"], rows_text(rows))
+    write_parts_atomic(context.outputs["evaluation"], rows.sorted_lines())
     write_report_output(
         context, "significance-gate", {name: [context.outputs[name]] for name in ("gate", "evaluation")}
     )

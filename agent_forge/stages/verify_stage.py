@@ -4,7 +4,7 @@ from agent_forge.comparison import Criteria
 from agent_forge.records import Arm, Question, ResultRow, rows_text
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.evaluate_round import evaluate_arms
-from agent_forge.stages.rows import Asked, Bench, grading, open_bench, require_graders, sample_rows
+from agent_forge.stages.rows import Asked, Bench, SampledRows, grading, open_bench, require_graders, sample_rows
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.question_files import read_split, read_split_report
 from agent_forge.thoughts import Script, free_script, swapped_script
@@ -21,11 +21,10 @@ def verify_stage(context: StageContext) -> StageOutcome:
     rounds = range(config.ab_test_rounds)
     require_graders(context, questions)
     champion = open_bench(context, context.input("extended"))
-    rows = [
-        row for number in rounds for row in evaluate_arms(context, champion, questions, guards, number, pausing=False)
-    ]
+    sampled = [evaluate_arms(context, champion, questions, guards, number, pausing=False) for number in rounds]
     baked = open_bench(context, context.input("baked"))
-    rows += [row for number in rounds for row in _baked_arms(context, baked, questions, guards, number)]
+    sampled += [_baked_arms(context, baked, questions, guards, number) for number in rounds]
+    rows = [row for arms in sampled for found in arms.values() for row in found]
     criteria = Criteria(config.alpha, config.min_improvement, config.non_inferiority_margin, config.power)
     report = verify(rows, criteria, config.min_well_formed_rate)
     write_atomic(context.outputs["verification_results"], rows_text(rows))
@@ -44,10 +43,10 @@ def verify_stage(context: StageContext) -> StageOutcome:
 
 def _baked_arms(
     context: StageContext, bench: Bench, questions: tuple[Question, ...], guards: set[str], number: int
-) -> list[ResultRow]:
+) -> dict[Arm, SampledRows[ResultRow]]:
     """Return the baked model's own answers, and its answers after another question's thought."""
 
-    def ask(arm: Arm, scripts: list[Script]) -> list[ResultRow]:
+    def ask(arm: Arm, scripts: list[Script]) -> SampledRows[ResultRow]:
         asked = [
             Asked(question, number, arm, script, "guard" if question.task in guards else "target")
             for question, script in zip(questions, scripts, strict=True)
@@ -62,7 +61,7 @@ def _baked_arms(
     partners = swap_partners(questions)
     given = [bench.prompting.encode(bench.prompting.escape(thoughts[partners[q.id].id])) for q in questions]
     swapped = ask("swapped", [swapped_script(bench.rules, ids, cue) for ids in given])
-    return [*own, *swapped]
+    return {"baked": own, "swapped": swapped}
 
 
 STAGE = Stage(

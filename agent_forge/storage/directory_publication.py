@@ -21,7 +21,7 @@ from pathlib import Path
 
 import filelock
 
-from agent_forge.errors import StoreError
+from agent_forge.errors import OutputError, StoreError
 from agent_forge.evolution_records import ChampionManifest
 from agent_forge.records import Alias, Manifest, Verdict, VerificationReport, parse_record, read_record
 from agent_forge.storage.files import move_into_place, sync_directory, sync_tree, write_atomic, writing_to
@@ -54,10 +54,13 @@ class DirectoryPublication:
         Raises:
             OutputError: when it cannot be made or written to.
         """
-        with writing_to(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root):
-                pass
+        try:
+            with writing_to(self.root):
+                self.root.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.root):
+                    pass
+        except OSError as cause:
+            raise OutputError(f"cannot publish to {self.root}: {cause.strerror}; choose another directory") from cause
 
     def manifest(self, bake_id: str) -> Manifest:
         """Read the manifest of a published bake."""

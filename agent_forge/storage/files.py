@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agent_forge.errors import InputError, OutputError
@@ -86,12 +86,17 @@ def write_atomic(path: Path, text: str) -> None:
     Raises:
         OutputError: when the place cannot be written to.
     """
+    write_parts_atomic(path, (text,))
+
+
+def write_parts_atomic(path: Path, parts: Iterable[str]) -> None:
+    """Write a text file part after part; see `write_atomic`."""
     with writing_to(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
+                stream.writelines(parts)
                 stream.flush()
                 os.fsync(stream.fileno())
             Path(name).chmod(0o644)

@@ -18,13 +18,13 @@ from vllm.reasoning.basic_parsers import BaseThinkingReasoningParser, DeltaMessa
 
 
 def split(text, start, end):
-    """Return what was thought and what was answered; a thought that is not closed goes to the end of the text."""
+    """Return what was thought and what was answered, without tokens; a thought that is not closed goes to the end."""
     thoughts, answers = [], []
     while start in text:
         before, _, text = text.partition(start)
         thought, _, text = text.partition(end)
         answers.append(before)
-        thoughts.append(thought)
+        thoughts.append(thought.replace(start, ""))
     answers.append(text)
     # An end without a start is no answer either.
     return "\n".join(thoughts), "".join(answer.replace(end, "") for answer in answers)

@@ -9,7 +9,8 @@ from small_evolution import CHAMPION, FIELDS, SmallEvolution
 
 from agent_forge.artifact_commands import lineage, verify_artifact
 from agent_forge.config import build_config
-from agent_forge.errors import CheckFailed
+from agent_forge.errors import ChampionError, CheckFailed
+from agent_forge.evolution import scoring
 from agent_forge.evolution.base_models import find_base_models
 from agent_forge.evolution.evolve import prepare
 from agent_forge.evolution.recipe import Recipe
@@ -278,6 +279,36 @@ def test_processes_side_by_side_score_as_one_does(small, finished, tmp_path):
         assert (tmp_path / "out" / GENERATIONS / name).read_bytes() == (finished[0] / GENERATIONS / name).read_bytes()
     assert "evolve: 3 of 3 merges scored" in told.notes and "evolve: 4 of 4 merges scored" in told.notes
     assert not list((tmp_path / "out").glob(f"*{CANDIDATE}*"))
+
+
+def test_when_every_merge_fails_the_best_base_model_is_handed_over(small, tmp_path, monkeypatch):
+    whole = scoring.merge
+
+    def broken(recipe, out):
+        if len(recipe.parents) > 1:
+            raise ChampionError("merged tensor x holds NaN")
+        return whole(recipe, out)
+
+    monkeypatch.setattr(scoring, "merge", broken)
+    report = EvoMerge(settings_of(small, tmp_path / "out")).run()
+    assert report.winner.base_model and report.gain is None and report.elites == ()
+    assert [one.best for one in report.generations[1:]] == [None, None]
+    assert read_record(ChampionManifest, tmp_path / "out/best_model/manifest.json").gain is None
+    page, text = (tmp_path / "out" / name for name in ("evolution.html", "evolution.md"))
+    assert "No merge is better" in page.read_text() and "failed" in text.read_text()
+
+
+def test_other_settings_take_over_what_still_holds(finished, small, tmp_path):
+    out, report, fuse = finished
+    shutil.copytree(out, tmp_path / "out")
+    longer = Fuse()
+    after = EvoMerge(settings_of(small, tmp_path / "out", gens=3), resume=True, progress=longer).run()
+    assert after.generations[:3] == report.generations and len(after.generations) == 4
+    assert longer.sampled < fuse.sampled and after.evolution_id != report.evolution_id
+    back = EvoMerge(settings_of(small, tmp_path / "out"), resume=True).run()
+    # The champion of the other settings has made way, and so have the other's generations.
+    assert back.champion_digest == report.champion_digest == champion_digest(tmp_path / "out/best_model")
+    assert len(list((tmp_path / "out/generations").iterdir())) == 3
 
 
 def test_a_recipe_that_no_model_comes_of_is_worse_than_any_and_remembered(small, tmp_path):

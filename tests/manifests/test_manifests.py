@@ -18,8 +18,12 @@ OVERLAYS = ("cpu", "gpu", "spot")
 BUILT = [*(f"overlays/{name}" for name in OVERLAYS), "triggers", "serving"]
 # Kinds that no model of Kubernetes itself describes.
 CUSTOM = {"EventBus", "EventSource", "Sensor"}
-# Those of KServe are described by its own models, of which the file keeps fields and types.
-KSERVE = json.loads((Path(__file__).parent / "kserve_models.json").read_text())["models"]
+# Those of KServe and Kubeflow Trainer are described by their own models, of which the files keep fields and types.
+MODELS = {
+    name: model
+    for file in ("kserve_models.json", "trainer_models.json")
+    for name, model in json.loads((Path(__file__).parent / file).read_text())["models"].items()
+}
 FORBIDDEN = {"*"}
 
 
@@ -43,9 +47,9 @@ def problems(value: object, kind: str, path: str) -> list[str]:
         return [] if good else [f"{path} is {value!r}, expected {kind}"]
     if kind == "object":
         return []
-    if kind in KSERVE:
-        fields = KSERVE[kind]["fields"]
-        missing = [f"{path} lacks {key}" for key in KSERVE[kind]["required"] if key not in value]
+    if kind in MODELS:
+        fields = MODELS[kind]["fields"]
+        missing = [f"{path} lacks {key}" for key in MODELS[kind]["required"] if key not in value]
         unknown = [f"{path}.{key} is no field of {kind}" for key in value if key not in fields]
         known = [p for key in value if key in fields for p in problems(value[key], fields[key], f"{path}.{key}")]
         return missing + unknown + known

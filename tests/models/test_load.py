@@ -236,7 +236,7 @@ def refuse_network(name, **_):
 def test_a_hub_name_is_downloaded_without_pickles_when_it_has_safetensors(champion, tmp_path, monkeypatch):
     asked = []
 
-    def snapshot(name, ignore_patterns):
+    def snapshot(name, ignore_patterns, **_):
         asked.append((name, "*.bin" in ignore_patterns))
         return str(champion)
 

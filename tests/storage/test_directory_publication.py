@@ -1,6 +1,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from report.sample_run import RUNS
@@ -158,3 +159,8 @@ def test_a_champion_lies_under_the_digest_of_all_its_files_and_appears_whole(roo
     for _ in range(2):
         assert root.publish_champion(tmp_path / "evolved", manifest, digest) == str(place / "manifest.json")
     assert path_digest(place) == digest
+
+
+def test_a_place_that_cannot_be_made_is_one_line():
+    with pytest.raises(OutputError, match=r"cannot publish to /proc/nothing: .*choose another directory"):
+        DirectoryPublication(Path("/proc/nothing")).check()

@@ -65,14 +65,26 @@ def test_batch_log_survives_a_torn_line(tmp_path):
     both = path.read_bytes()
     for length in range(len(whole), len(both)):
         path.write_bytes(both[:length])
-        assert [rows[0].question_id for rows in BatchLog(path, ReplayRow).batches] == ["a"]
+        again = BatchLog(path, ReplayRow)
+        assert [row.question_id for row in again.rows(range(len(again)))] == ["a"]
         assert path.read_bytes() == whole
 
 
 def test_batch_log_stops_at_rows_of_another_kind(tmp_path):
     path = tmp_path / "log.jsonl"
     BatchLog(path, ReplayRow).append([ReplayRow(question_id="a", completion="1")])
-    assert BatchLog(path, Flips).batches == []
+    assert len(BatchLog(path, Flips)) == 0 and path.read_bytes() == b""
+
+
+def test_batch_log_goes_on_after_its_last_whole_batch_and_gives_rows_in_any_order(tmp_path):
+    path = tmp_path / "log.jsonl"
+    rows = [ReplayRow(question_id=f"q{k}", completion="é\n\u2028" * k) for k in range(6)]
+    BatchLog(path, ReplayRow).append(rows[:3])
+    BatchLog(path, ReplayRow).append(rows[3:5])
+    log = BatchLog(path, ReplayRow)
+    log.append(rows[5:])
+    assert list(log.rows([5, 0, 3, 3])) == [rows[5], rows[0], rows[3], rows[3]]
+    assert list(log.lines(range(6))) == [row.model_dump_json() + "\n" for row in rows]
 
 
 @pytest.mark.parametrize("reference", ["gs://bucket/key", "wandb://a/b:c", "ftp://host/x", "hf://a b/c", "hf://a/.."])

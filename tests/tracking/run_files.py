@@ -4,6 +4,14 @@ from pathlib import Path
 
 from sample_run import LIMITS
 
+from agent_forge.evolution_records import (
+    BaseModelRecord,
+    Candidate,
+    EvolutionReport,
+    EvolutionRun,
+    GenerationRecord,
+    Score,
+)
 from agent_forge.gate import judge
 from agent_forge.records import Cost, Record, RunRecord, rows_text
 from agent_forge.report.facts import RunFacts
@@ -96,3 +104,49 @@ writers = {
     "push-artifact": lambda out, facts: write_record(out, "manifest", facts.manifest),
     "keep-champion": lambda out, facts: write_atomic(out / "decision.json", "{}"),
 }
+
+
+def evolution_files(root, ended, key):
+    """Write what an evolution of two generations leaves, or has left so far; a key stands in its settings."""
+
+    def candidate(name, score, number):
+        found = Score(key="k", recipe_sha256=name, split="evolve", score=score)
+        return Candidate(
+            name=name,
+            generation=number,
+            base_model=number == 0,
+            recipe={"method": "linear"},
+            recipe_sha256=name,
+            evolve=found,
+            select=found,
+        )
+
+    scores = {"hf://a@1": 0.25, "b": 0.5, "merge 1.1": 0.75, "merge 1.2": None}
+    ones = [candidate(name, score, int(name.startswith("merge"))) for name, score in scores.items()]
+    generations = [
+        GenerationRecord(number=0, candidates=ones[:2], best=0.5, mean=0.375, best_so_far=0.5, new=2),
+        GenerationRecord(number=1, candidates=ones[2:], best=0.75, mean=0.75, best_so_far=0.75, new=2),
+    ]
+    models = [BaseModelRecord(name=name, uri=f"hf://x/{name}", digest=name) for name in ("hf://a@1", "b")]
+    run = EvolutionRun(evolution_id="e" * 64, base_models=models, config={"token": key, "gens": 1})
+    write_atomic(root / "evolution-run.json", run.model_dump_json())
+    for generation in generations[: 2 if ended else 1]:
+        write_atomic(root / f"generations/{generation.number:04d}.json", generation.model_dump_json())
+    if ended:
+        report = EvolutionReport(
+            evolution_id="e" * 64,
+            champion_digest="c" * 64,
+            winner=ones[2],
+            base_models=ones[:2],
+            elites=ones[2:3],
+            best_base_model="b",
+            gain=None,
+            fitness_arm="baseline",
+            fitness_aggregate="mean",
+            generations=generations,
+            questions={},
+            model_path=str(root / "best_model"),
+            manifest_path="s3://store/champions/c/manifest.json",
+        )
+        write_atomic(root / "evolution.json", report.model_dump_json())
+    return root

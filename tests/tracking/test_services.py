@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import sample_run
-from run_files import BAKED, GATED, small, write_run
+from run_files import BAKED, GATED, evolution_files, small, write_run
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.records import text_sha256
@@ -23,11 +23,11 @@ SECRETS = {"WANDB_API_KEY": KEY, "HF_TOKEN": f"hf_{KEY}", "AWS_SECRET_ACCESS_KEY
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def follow(run: Path, kind: str, patience: float = 60.0) -> list[str]:
+def follow(run: Path, kind: str, patience: float = 60.0, evolution: bool = False) -> list[str]:
     """Track what a directory holds; return the warnings."""
     config = QuietSTaRConfig(model_path="m", output_path=str(run), tracking=kind, tracking_timeout=patience)
     said: list[str] = []
-    Tracker(config, run, said.append).close()
+    Tracker(config, run, said.append, evolution=evolution).close()
     return said
 
 
@@ -154,6 +154,24 @@ def test_wandb_gets_the_published_model_by_reference(with_wandb, facts):
     (artifact,) = [item for item in of_kind(found, "artifact") if item.name == MODEL_NAME]
     assert set(artifact.aliases) == {"latest", "published", facts.manifest.bake_id[:12]}
     assert "manifest.json" in [entry.path for entry in artifact.manifest.contents]
+
+
+def test_wandb_gets_an_evolutions_curve_and_its_champion(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    clean_environment(monkeypatch, **SECRETS, WANDB_MODE="offline")
+    (tmp_path / "best_model").mkdir()
+    (tmp_path / "best_model/manifest.json").write_text("{}")
+    assert follow(evolution_files(tmp_path, True, KEY), "wandb", evolution=True) == []
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    found = list(records(file))
+    run = of_kind(found, "run")[0]
+    assert (run.job_type, run.run_group) == ("evomerge", "e" * 12)
+    points = [{item.key or item.nested_key[0]: item.value_json for item in h.item} for h in of_kind(found, "history")]
+    curve = [(p["generation"], p["evolve/best_so_far"]) for p in points if "evolve/best_so_far" in p]
+    assert curve == [("0", "0.5"), ("1", "0.75")]
+    (model,) = [item for item in of_kind(found, "artifact") if item.type == "model"]
+    assert model.name == "model_gen_1" and "c" * 64 in model.metadata
+    assert leaks(tmp_path / "wandb") == []
 
 
 def test_no_credential_is_in_anything_that_was_written(with_wandb, with_mlflow):

@@ -5,20 +5,11 @@ from collections import Counter
 
 import pytest
 import sample_run
-from run_files import BAKED, GATED, small, write_run
+from run_files import BAKED, GATED, evolution_files, small, write_run
 
 from agent_forge import tracking_worker
-from agent_forge.evolution_records import (
-    BaseModelRecord,
-    Candidate,
-    EvolutionReport,
-    EvolutionRun,
-    GenerationRecord,
-    Score,
-)
 from agent_forge.records import text_sha256
 from agent_forge.report.redact import MASK
-from agent_forge.storage.files import write_atomic
 from agent_forge.tracker import TaskFiles, TrackingJob, read_state
 
 KEY = text_sha256("a key that looks like any other hash")[:40]
@@ -189,52 +180,6 @@ def test_a_damaged_state_is_no_obstacle(notes, published, tmp_path):
     assert notes.places == list(GATED) and len(read_state(run).runs) == 1
 
 
-def evolution_files(root, ended):
-    """Write what an evolution of two generations leaves, or has left so far."""
-
-    def candidate(name, score, number):
-        found = Score(key="k", recipe_sha256=name, split="evolve", score=score)
-        return Candidate(
-            name=name,
-            generation=number,
-            base_model=number == 0,
-            recipe={"method": "linear"},
-            recipe_sha256=name,
-            evolve=found,
-            select=found,
-        )
-
-    scores = {"hf://a@1": 0.25, "b": 0.5, "merge 1.1": 0.75, "merge 1.2": None}
-    ones = [candidate(name, score, int(name.startswith("merge"))) for name, score in scores.items()]
-    generations = [
-        GenerationRecord(number=0, candidates=ones[:2], best=0.5, mean=0.375, best_so_far=0.5, new=2),
-        GenerationRecord(number=1, candidates=ones[2:], best=0.75, mean=0.75, best_so_far=0.75, new=2),
-    ]
-    models = [BaseModelRecord(name=name, uri=f"hf://x/{name}", digest=name) for name in ("hf://a@1", "b")]
-    run = EvolutionRun(evolution_id="e" * 64, base_models=models, config={"token": KEY, "gens": 1})
-    write_atomic(root / "evolution-run.json", run.model_dump_json())
-    for generation in generations[: 2 if ended else 1]:
-        write_atomic(root / f"generations/{generation.number:04d}.json", generation.model_dump_json())
-    if ended:
-        report = EvolutionReport(
-            evolution_id="e" * 64,
-            champion_digest="c" * 64,
-            winner=ones[2],
-            base_models=ones[:2],
-            elites=ones[2:3],
-            best_base_model="b",
-            gain=None,
-            fitness_arm="baseline",
-            fitness_aggregate="mean",
-            generations=generations,
-            questions={},
-            model_path=str(root / "best_model"),
-            manifest_path="s3://store/champions/c/manifest.json",
-        )
-        write_atomic(root / "evolution.json", report.model_dump_json())
-    return root
-
-
 def test_an_evolution_sends_its_generations_and_its_champion(notes, tmp_path):
     def follow(ended):
         job = TrackingJob(
@@ -242,7 +187,7 @@ def test_an_evolution_sends_its_generations_and_its_champion(notes, tmp_path):
             project="p",
             patience=9,
             upload_model=False,
-            directory=evolution_files(tmp_path, ended),
+            directory=evolution_files(tmp_path, ended, KEY),
             evolution=True,
         )
         tracking_worker.follow(job, io.StringIO(), (KEY,))
