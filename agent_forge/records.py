@@ -475,7 +475,11 @@ class LossPoint(Record):
 
 
 class BakeReport(Record):
-    """How the bake went."""
+    """How the bake went.
+
+    Attributes:
+        attention: the backend that was really used, and what kept packed examples apart; empty in older records.
+    """
 
     schema_version: Literal[1] = 1
     method: Literal["lora", "full"]
@@ -492,6 +496,7 @@ class BakeReport(Record):
     first_heldout_loss: float
     best_heldout_loss: float
     curve: tuple[LossPoint, ...]
+    attention: str = Field(default="", exclude_if=lambda name: not name)
     warnings: tuple[str, ...] = ()
 
 
@@ -545,7 +550,10 @@ class Cost(Record):
 
 
 class Receipt(Record):
-    """Proof that a stage ran to its end; written last, `key` is the digest of everything that fed it."""
+    """Proof that a stage ran to its end; written last, `key` is the digest of everything that fed it.
+
+    `computed_by` says what its model really ran on: device, arithmetic, engine, attention.
+    """
 
     schema_version: Literal[1] = 1
     stage: str
@@ -554,6 +562,7 @@ class Receipt(Record):
     outputs: dict[str, str]
     cost: Cost
     warnings: tuple[str, ...] = ()
+    computed_by: dict[str, str] = Field(default_factory=dict, exclude_if=lambda found: not found)
     finished_at: str
 
 

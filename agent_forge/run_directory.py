@@ -123,6 +123,7 @@ class RunDirectory:
                 outputs={path.name: path_digest(path) for path in sorted(out.iterdir())},
                 cost=outcome.cost,
                 warnings=outcome.warnings,
+                computed_by=outcome.computed_by,
                 finished_at=_now(),
             )
             write_atomic(out / RECEIPT, receipt.model_dump_json(indent=2) + "\n")

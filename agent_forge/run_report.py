@@ -75,6 +75,7 @@ def facts_of_run(directory: Path) -> RunFacts:
         results=_results(directory / RESULTS, run),
         champion=run.champion,
         costs=_costs(receipts),
+        computed_by=_computed_by(receipts),
         warnings=tuple(f"{place}: {text}" for place, receipt in receipts.items() for text in receipt.warnings)
         + _tracking(directory),
         **({} if "significance-gate" in done else _taken(directory, run.champion.bake_id)),
@@ -97,6 +98,16 @@ def _costs(receipts: dict[str, Receipt]) -> dict[str, Cost]:
         stage = _stage(place)
         costs[stage] = _sum(costs[stage], receipt.cost) if stage in costs else receipt.cost
     return costs
+
+
+def _computed_by(receipts: dict[str, Receipt]) -> dict[str, str]:
+    """Return what the model of each stage ran on; instances that ran on different things are all named."""
+    found: dict[str, dict[str, None]] = {}
+    for place, receipt in receipts.items():
+        if receipt.computed_by:
+            text = ", ".join(f"{name} {value}" for name, value in sorted(receipt.computed_by.items()))
+            found.setdefault(_stage(place), {})[text] = None
+    return {stage: "; ".join(texts) for stage, texts in found.items()}
 
 
 def _sum(one: Cost, other: Cost) -> Cost:

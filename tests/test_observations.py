@@ -1,7 +1,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_forge.errors import ResultsError
@@ -121,6 +121,44 @@ def test_truncation_is_a_share_of_all_completions():
 def test_order_of_rows_and_names_of_rounds_do_not_show(rows, names):
     renamed = [r.model_copy(update={"round": names[r.round]}) for r in rows]
     assert observed(renamed) == observed(paired("abc", 2))
+
+
+@st.composite
+def experiments(draw):
+    """Rows of few questions, rounds and texts, so that rounds repeat each other whole, in part or not at all."""
+    asked = draw(st.sets(st.tuples(st.sampled_from("abcd"), st.integers(0, 4)), min_size=3))
+    one, other = draw(st.permutations("abcd"))[:2]
+    places = sorted({*asked, (one, 0), (other, 0)})
+    said = st.tuples(st.sampled_from("xy"), st.booleans())
+    return [row(q, n, arm, *draw(said)[::-1]) for q, n in places for arm in ARMS]
+
+
+def defined(rows, arm):
+    """Every question's accuracy by the module's words: over rounds that no other contains, each with its repeats."""
+    own = [r for r in rows if r.arm == arm]
+    said = {r.round: {(o.question_id, o.completion_sha256) for o in own if o.round == r.round} for r in own}
+    large = {n for n, pairs in said.items() if 2 * len(pairs) >= len({r.question_id for r in own})}
+    whole = {frozenset(said[n]) for n in large if not any(said[n] < said[m] for m in large)}
+    groups = [{n for n in large if said[n] <= pairs} for pairs in whole] + [{n} for n in said if n not in large]
+    found: dict[str, list[Fraction]] = {}
+    for group in groups:
+        for question in {r.question_id for r in own if r.round in group}:
+            grades = [r.correct for r in own if r.round in group and r.question_id == question]
+            found.setdefault(question, []).append(Fraction(sum(grades), len(grades)))
+    return {question: sum(grades) / len(grades) for question, grades in found.items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(experiments())
+def test_accuracies_are_those_of_the_definition(rows):
+    observations = observed(rows)
+    for arm in ARMS:
+        assert observations.arms[arm].accuracies == defined(rows, arm)
+    questions = observations.target_questions
+    baseline, thought = (defined(rows, arm) for arm in ARMS)
+    found, scale = observations.differences("thought", "baseline", questions)
+    assert [Fraction(int(n), scale) for n in found] == [thought[q] - baseline[q] for q in questions]
+    assert observations.accuracy("thought", questions) == sum(thought[q] for q in questions) / len(questions)
 
 
 def without(rows, question, number, arm):

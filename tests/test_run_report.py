@@ -42,6 +42,11 @@ def test_a_published_run_has_all_its_facts(finished_bake):
     assert facts.manifest and facts.manifest.bake_id == results.bake_id == facts.champion.bake_id
     assert set(facts.costs) == {place.split("/")[0] for place in stages_of(run)}
     assert facts.config["questions"]["eval_samples"] == 40
+    assert facts.computed_by["evaluate-round"] == facts.computed_by["verify"] == facts.computed_by["collect-traces"]
+    assert "attention the engine's own, checked against sdpa" in facts.computed_by["verify"]
+    assert facts.computed_by["bake"] == "arithmetic float32, attention sdpa, example by example, device cpu"
+    assert facts.manifest.bake.attention == "sdpa, example by example"
+    assert facts.computed_by["verify"].replace("'", "&#39;") in (run / "report.html").read_text()
 
 
 def test_the_report_written_again_is_the_one_that_the_run_wrote(finished_bake):

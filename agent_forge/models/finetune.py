@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from agent_forge.errors import InputError
 from agent_forge.models.adapters import HALF_PRECISION, LoraShape, Trainable, attach
-from agent_forge.models.packed_attention import choose_layout, maskable_attention
+from agent_forge.models.packed_attention import choose_layout, described, maskable_attention
 from agent_forge.models.packing import Layout, TrainingExample
 from agent_forge.models.ranks import ALONE, Ranks, share_layers
 from agent_forge.models.training import BakeSettings, ProgressEvent, Training
@@ -73,6 +73,7 @@ def bake(
         lengths = [len(example.input_ids) for example in (*train, *heldout)]
         layout, notes = choose_layout(model, lengths, _wanted_layout(settings))
         warnings.extend(notes)
+        attention = described(model, layout)
         half_precision = model.dtype in HALF_PRECISION
         trainable = attach(settings.method, model, token_ids, _shape(settings))
         try:
@@ -95,7 +96,7 @@ def bake(
             warnings.extend(_merge(training, trainable, half_precision))
         elif ranks.first:
             warnings.extend(_merge_into(reload(), training, settings, token_ids, half_precision))
-    return _report(training, trainable, train, heldout, settings, warnings)
+    return _report(training, trainable, train, heldout, settings, warnings, attention)
 
 
 def _require_examples(train: Sequence[TrainingExample], heldout: Sequence[TrainingExample]) -> None:
@@ -209,6 +210,7 @@ def _report(
     heldout: Sequence[TrainingExample],
     settings: BakeSettings,
     warnings: Sequence[str],
+    attention: str,
 ) -> BakeReport:
     progress = training.progress
     first = progress.curve[0].heldout_loss
@@ -228,5 +230,6 @@ def _report(
         first_heldout_loss=first,
         best_heldout_loss=progress.best_loss,
         curve=progress.curve,
+        attention=attention,
         warnings=tuple(warnings),
     )

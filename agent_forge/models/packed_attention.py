@@ -7,10 +7,13 @@ passes a four-dimensional one through to its attention as it is. Models that do 
 derive position biases from a two-dimensional mask) get one example per row.
 """
 
+import importlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -20,6 +23,17 @@ from transformers import AttentionInterface, PreTrainedModel
 from agent_forge.models.memory import is_out_of_memory
 from agent_forge.models.packing import Layout, PackedBatch, TrainingExample, collate
 
+
+def _varlen() -> Any:
+    """Return PyTorch's flash attention over pieces of several lengths, None where this PyTorch has none that does."""
+    try:
+        found = importlib.import_module("torch.nn.attention.varlen").varlen_attn
+    except (ImportError, AttributeError):
+        return None
+    return found if {"scale", "window_size", "enable_gqa"} <= inspect.signature(found).parameters.keys() else None
+
+
+flash_varlen = _varlen()
 MASKABLE_ATTENTION = ("eager", "sdpa")
 PROBE_LENGTHS = (5, 7)
 BY_SPANS = "forge_spans"
@@ -49,7 +63,10 @@ def span_attention(
     batch, heads, length, _ = query.shape
     spans = _SPANS.get() or (length,) * batch
     # As one long row, whose pieces autograd puts together again without a copy for each.
-    queries, keys, values = (torch.split(_one_row(states), list(spans)) for states in (query, key, value))
+    rows = [_one_row(states) for states in (query, key, value)]
+    if fits_flash(query, dropout):
+        return _by_flash(rows, spans, scaling).view(batch, length, heads, value.shape[-1]), None
+    queries, keys, values = (torch.split(row, list(spans)) for row in rows)
     attended = []
     for query_NHD, key_NHD, value_NHD in zip(queries, keys, values, strict=True):
         one_BHND = functional.scaled_dot_product_attention(
@@ -63,6 +80,38 @@ def span_attention(
         )
         attended.append(one_BHND[0].transpose(0, 1))
     return torch.cat(attended).view(batch, length, heads, value.shape[-1]), None
+
+
+def fits_flash(states: torch.Tensor, dropout: float = 0.0) -> bool:
+    """Whether PyTorch's flash attention takes these queries; its kernels are for GPUs and 16 bits."""
+    return (
+        flash_varlen is not None
+        and states.device.type == "cuda"
+        and states.dtype in (torch.float16, torch.bfloat16)
+        and dropout == 0
+    )
+
+
+def _by_flash(rows: Sequence[torch.Tensor], spans: Sequence[int], scaling: float | None) -> torch.Tensor:
+    """Attend within all spans by one kernel; queries, keys and values (N, H, D)."""
+    query_NHD, key_NHD, value_NHD = rows
+    bounds = torch.tensor([0, *accumulate(spans)], dtype=torch.int32, device=query_NHD.device)
+    attended: torch.Tensor = flash_varlen(
+        *(query_NHD, key_NHD, value_NHD, bounds, bounds, max(spans), max(spans)),
+        scale=scaling,
+        window_size=(-1, 0),
+        enable_gqa=query_NHD.shape[1] != key_NHD.shape[1],
+    )
+    return attended
+
+
+def described(model: PreTrainedModel, layout: Layout) -> str:
+    """Say how a model attends in a layout that `choose_layout` gave."""
+    backend = model.config._attn_implementation
+    if backend == BY_SPANS:
+        found = next(model.parameters())
+        return f"{'flash' if fits_flash(found) else 'sdpa'}, example by example"
+    return f"{backend}, {'block-diagonal mask' if layout.packed else 'one example per row'}"
 
 
 def _one_row(states_BHTD: torch.Tensor) -> torch.Tensor:

@@ -39,6 +39,7 @@ class RunFacts(Record):
         verification: None unless a baked model was verified.
         verify_rows: rows of the arms baseline, thought, baked and swapped on the verify questions.
         costs: by stage name, instances of a stage added up.
+        computed_by: by stage name, what its model really ran on, where it had one.
         manifest: None unless a model was published.
         warnings: of the run as a whole; warnings inside the records are shown as well.
     """
@@ -58,5 +59,6 @@ class RunFacts(Record):
     verification: VerificationReport | None = None
     verify_rows: tuple[ResultRow, ...] = ()
     costs: dict[str, Cost] = Field(default_factory=dict)
+    computed_by: dict[str, str] = Field(default_factory=dict)
     manifest: Manifest | None = None
     warnings: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from agent_forge.models.throughput import Stopwatch, Throughput, flops_per_token
 from agent_forge.records import BakeReport, rows_text
 from agent_forge.stages.context import Meter, Silent, Stage, StageContext, StageOutcome
 from agent_forge.stages.examples import replay_example, split_heldout, that_fit, trace_example
-from agent_forge.stages.rows import open_model
+from agent_forge.stages.rows import computed_by, open_model
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.question_files import EXEMPLARS, read_exemplars, read_split
 from agent_forge.storage.trace_files import TraceSet, read_traces, write_traces
@@ -93,6 +93,7 @@ def _bake(context: StageContext, ranks: Ranks) -> StageOutcome:
             f"bake: {speed.tokens_per_second:,.0f} tokens/s, {speed.utilisation:.0%} of the flops that plain matrix "
             "products reach here"
         )
+    context.computed_by.update(computed_by(loaded) | {"attention": report.attention})
     cost = meter.cost(report.curve[-1].tokens if report.curve else 0)
     return StageOutcome(cost=cost, metrics=_metrics(report, speed))
 

@@ -85,6 +85,7 @@ class StageContext:
         artifacts_at: URI of one of the outputs where a pipeline keeps them, empty in a run on one machine.
         models: models already loaded, by path and purpose; only one machine's run keeps it between stages.
         warnings: see `warn`.
+        computed_by: what the stage's model really ran on: device, arithmetic, engine, attention.
         drawn: the questions that this configuration asks for, where the process has drawn them already.
         held: the lease on this bake at its publication root, when the run holds one.
     """
@@ -98,6 +99,7 @@ class StageContext:
     progress: Progress = field(default_factory=Silent)
     models: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    computed_by: dict[str, str] = field(default_factory=dict)
     drawn: Splits | None = None
     held: Held | None = None
 
@@ -122,6 +124,7 @@ class StageOutcome(Record):
         metrics: figures for the pipeline's user interface.
         metadata: artifact name -> what is worth knowing about it at a glance.
         warnings: what did not go as configured, for the run's report.
+        computed_by: what the stage's model really ran on, for the run's report.
     """
 
     cost: Cost
@@ -129,6 +132,7 @@ class StageOutcome(Record):
     metrics: dict[str, float] = Field(default_factory=dict)
     metadata: dict[str, dict[str, str]] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    computed_by: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,10 @@ class Stage:
     outputs: tuple[str, ...]
 
     def carry_out(self, context: StageContext) -> StageOutcome:
-        """Run it; the outcome carries the warnings that came up."""
-        return self.run(context).model_copy(update={"warnings": tuple(context.warnings)})
+        """Run it; the outcome carries the warnings that came up, and what the model ran on."""
+        outcome = self.run(context)
+        found = {"warnings": tuple(context.warnings), "computed_by": dict(context.computed_by)}
+        return outcome.model_copy(update=found)
 
 
 @dataclass

@@ -16,6 +16,7 @@ from agent_forge.answers import grade, require_grader
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ConfigError, QuestionError
 from agent_forge.models.choosing import Decoding
+from agent_forge.models.device import resolve_device
 from agent_forge.models.engine import STRETCH
 from agent_forge.models.engine_fit import open_sampler
 from agent_forge.models.load import LoadedModel, load_champion
@@ -105,11 +106,23 @@ def bench_of(
     prompting, rules, decoding = _asking(config, loaded, exemplars, temperature)
     fitted = (loaded.model, prompting, rules, decoding, loaded.context_length)
     if config.engine == "reference":
+        context.computed_by.update(computed_by(loaded), engine="reference")
         return Bench(loaded, prompting, rules, TransformersSampler(*fitted))
     sampler, why = open_sampler(*fitted)
     if why is not None:
         context.warn(f"rows are sampled by the slower reference engine: {why}")
+        context.computed_by.update(computed_by(loaded), engine="reference")
+    else:
+        # Compared, on this very model, with the attention that stands here.
+        attention = f"the engine's own, checked against {loaded.attention}"
+        context.computed_by.update(computed_by(loaded) | {"attention": attention}, engine="sharing")
     return Bench(loaded, prompting, rules, sampler)
+
+
+def computed_by(loaded: LoadedModel) -> dict[str, str]:
+    """Return what a model runs on."""
+    dtype = str(loaded.dtype).removeprefix("torch.")
+    return {"device": str(loaded.model.device), "arithmetic": dtype, "attention": loaded.attention}
 
 
 def _vllm_bench(context: StageContext, path: Path, exemplars: Sequence[Exemplar], temperature: float | None) -> Bench:
@@ -118,6 +131,9 @@ def _vllm_bench(context: StageContext, path: Path, exemplars: Sequence[Exemplar]
     config = context.config
     model = _shelved(context, f"vllm {path.resolve()}", lambda: VllmModel(path, config.device, config.dtype))
     prompting, rules, decoding = _asking(config, model.loaded, exemplars, temperature)
+    # The model itself lives in vLLM, which chooses its attention.
+    found = {"device": str(resolve_device(config.device)), "attention": "vLLM's choice", "engine": "vllm"}
+    context.computed_by.update(computed_by(model.loaded) | found)
     return Bench(model.loaded, prompting, rules, VllmSampler(model, prompting, rules, decoding))
 
 

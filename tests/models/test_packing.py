@@ -15,6 +15,7 @@ from agent_forge.models.packed_attention import (
     BY_SPANS,
     attending,
     choose_layout,
+    described,
     keeps_examples_apart,
     maskable_attention,
     span_attention,
@@ -180,6 +181,41 @@ def test_attention_by_spans_gives_the_logits_and_gradients_of_the_mask(architect
     (masked, masked_grad), (spans, spans_grad) = found
     torch.testing.assert_close(spans, masked, atol=close, rtol=close)
     torch.testing.assert_close(spans_grad, masked_grad, atol=close, rtol=close)
+
+
+def varlen_on_cpu(query, key, value, bounds, bounds_k, most, most_k, *, scale, window_size, enable_gqa):
+    """The kernel's contract, for machines without a GPU: pieces of one long row, each causal."""
+    assert window_size == (-1, 0) and torch.equal(bounds, bounds_k) and most == most_k == int(bounds.diff().max())
+    pieces = zip(*(torch.split(states, bounds.diff().tolist()) for states in (query, key, value)), strict=True)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    found = [
+        attend(*(states.transpose(0, 1)[None] for states in piece), is_causal=True, scale=scale, enable_gqa=enable_gqa)
+        for piece in pieces
+    ]
+    return torch.cat([one[0].transpose(0, 1) for one in found])
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_spans_by_the_flash_kernel_are_the_spans_one_by_one(architecture, monkeypatch):
+    """Without a GPU only what is handed to the kernel is tested; the model's own probe tests the kernel where it is."""
+    batch = collate([random_examples(7)[:4]], packed=True, dtype=torch.float32, device=CPU, masked=False)
+    found = []
+    for flash in (False, True):
+        monkeypatch.setattr(packed_attention, "fits_flash", lambda *_, flash=flash: flash)
+        monkeypatch.setattr(packed_attention, "flash_varlen", varlen_on_cpu)
+        model = tiny_model(architecture)
+        layout, _ = choose_layout(model, [5, 9], Layout(48, True, 4, 1))
+        assert described(model, layout) == f"{'flash' if flash else 'sdpa'}, example by example"
+        with attending(batch):
+            logits_BTV = model(**batch.inputs(), use_cache=False).logits
+            logits_BTV.square().mean().backward()
+        found.append((logits_BTV.detach(), model.get_input_embeddings().weight.grad))
+    for plain, by_flash in zip(*found, strict=True):
+        torch.testing.assert_close(by_flash, plain, atol=1e-6, rtol=1e-6)
+
+
+def test_flash_attention_is_not_asked_for_what_it_cannot_do():
+    assert not packed_attention.fits_flash(torch.zeros(1)) and not packed_attention.fits_flash(torch.zeros(1).half())
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

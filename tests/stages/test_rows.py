@@ -7,15 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_forge.config import build_config
+from agent_forge.config import QuietSTaRConfig, build_config
 from agent_forge.errors import QuestionError
 from agent_forge.gate import judge
+from agent_forge.models.engine import STRETCH
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Request, TransformersSampler
-from agent_forge.records import Exemplar, Question
+from agent_forge.records import Exemplar, Question, ResultRow, rows_text
 from agent_forge.report.facts import RunFacts
 from agent_forge.report.page import render
-from agent_forge.stages.rows import Asked, Bench, require_fit, result_row
+from agent_forge.stages.context import StageContext
+from agent_forge.stages.rows import Asked, Bench, OneByOne, require_fit, result_row, sample_rows
 from agent_forge.thoughts import direct_script, elicited_script, free_script
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
@@ -95,3 +97,30 @@ def test_a_right_looking_answer_that_was_cut_off_is_wrong_and_reported_as_cut_of
 
 
 ARMS = ("baseline", "thought")
+
+
+def test_sampling_goes_on_where_it_ended_and_holds_one_stretch_of_rows(tmp_path):
+    """The rows are those that one call for all of them gives, in the order asked, whatever was done before."""
+    handed: list[int] = []
+
+    def make(number: int) -> Asked:
+        return Asked(question("3 + 4? " * (number % 3 // 2 + 1), f"q{number}"), 0, "baseline", direct_script(CUE_IDS))
+
+    class Counting(TransformersSampler):
+        def batches(self, requests, batch_size):
+            handed.append(len(requests))
+            yield from super().batches(requests, batch_size)
+
+    config = QuietSTaRConfig(model_path="m", output_path="o", batch_size=2)
+    context = StageContext(config, {}, {}, {}, tmp_path)
+    own = Counting(extended().model, PLAIN.prompting, rules(), GREEDY, CONTEXT)
+    counting = Bench(PLAIN.loaded, PLAIN.prompting, PLAIN.rules, own)
+    asked = OneByOne(2 * STRETCH + 3, make)
+    once = sample_rows(context, counting, asked, tmp_path / "a", ResultRow, result_row)
+    assert handed == [2 * STRETCH, 3] and len(once) == 2 * STRETCH + 3
+    assert [row.question_id for row in once] == [f"q{number}" for number in range(len(asked))]
+    assert "".join(once.lines()) == rows_text(once)
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole[: len(whole) * 2 // 3])
+    again = sample_rows(context, counting, asked, tmp_path / "a", ResultRow, result_row)
+    assert list(again) == list(once) and (tmp_path / "a").read_bytes() == whole
