@@ -39,6 +39,8 @@ NODE = "node"
 VOLUME = "forge-volume"
 # Seconds between two looks at a job, and how long one call may take.
 EVERY, PATIENCE = 15.0, 30.0
+# Looks in a row that may go unanswered: a control plane is upgraded in less.
+FORGIVEN = 40
 
 
 class TrainJobSettings(Record):
@@ -276,9 +278,18 @@ def _copy(source: Path, place: Path) -> None:
 
 
 def _await(cluster: Cluster, name: str, wait: Callable[[float], None]) -> None:
-    """Wait until a job is complete."""
+    """Wait until a job is complete; an API that is away for a while costs nothing but time."""
+    unanswered = 0
     while True:
-        job = cluster.read(name)
+        try:
+            job = cluster.read(name)
+            unanswered = 0
+        except StoreError:
+            unanswered += 1
+            if unanswered > FORGIVEN:
+                raise
+            wait(EVERY)
+            continue
         if job is None:
             raise EngineError(f"TrainJob {name} was deleted while it ran; nothing was baked, run the task again")
         if (why := _failed(job)) is not None:

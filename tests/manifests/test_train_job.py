@@ -204,6 +204,33 @@ def test_a_job_that_goes_on_is_waited_for_and_not_started_twice(tmp_path):
     assert len(kubernetes.created) == 1 and (tmp_path / "task/baked").is_dir()
 
 
+def test_a_task_that_is_ended_ends_its_job(tmp_path):
+    def ended(_seconds):
+        raise KeyboardInterrupt
+
+    kubernetes = Kubernetes("Suspended")
+    with served(kubernetes) as cluster, pytest.raises(KeyboardInterrupt):
+        carry_out("bake", executor_input(tmp_path / "task"), settings(tmp_path / "volume"), cluster, Silent(), ended)
+    assert kubernetes.created and not kubernetes.jobs
+
+
+def test_an_api_that_is_away_for_a_while_costs_nothing_but_time(tmp_path, monkeypatch):
+    told, waited = executor_input(tmp_path / "task"), []
+    with served(Kubernetes("Complete")) as cluster:
+        answers = [cluster.read, away, away, cluster.read, cluster.read]
+        monkeypatch.setattr(cluster, "read", lambda name: answers.pop(0)(name))
+        carry_out("bake", told, settings(tmp_path / "volume"), cluster, Silent(), waited.append)
+    assert (tmp_path / "task/baked").is_dir() and len(waited) == 2
+    with served(Kubernetes("Suspended")) as cluster, pytest.raises(StoreError):
+        answers = [cluster.read, *[away] * 99]
+        monkeypatch.setattr(cluster, "read", lambda name: answers.pop(0)(name))
+        carry_out("bake", told, settings(tmp_path / "other"), cluster, Silent(), waited.append)
+
+
+def away(_name):
+    raise StoreError("the cluster's API does not answer")
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "said"),
     [(403, ConfigError, "manifests/base/rbac.yaml"), (422, ConfigError, "Trainer 2.2"), (500, StoreError, "try again")],

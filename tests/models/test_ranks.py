@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import socket
 import sys
 from functools import cache
@@ -33,6 +34,8 @@ def together(directory, method="lora", sharded=False, die_at=0, processes=2):
         child = os.fork()
         if child == 0:
             shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
+            # Rather killed than waited for without end.
+            signal.alarm(300)
             os.environ.update(shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
             with (directory / f"said-{rank}.txt").open("w") as said:
                 os.dup2(said.fileno(), 2)
@@ -81,13 +84,14 @@ def test_frozen_layers_are_held_in_parts(tmp_path):
     assert json.loads((tmp_path / "rank-1.json").read_text()) == {"count": 2, "held": whole // 2}
 
 
-def test_a_lost_process_ends_the_others_with_one_clear_line_and_the_checkpoint_is_continued(tmp_path):
-    codes, said = together(tmp_path, die_at=3)
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_lost_process_ends_the_others_with_one_clear_line_and_the_checkpoint_is_continued(tmp_path, sharded):
+    codes, said = together(tmp_path, sharded=sharded, die_at=3)
     assert codes == [1, -9]
     assert re.fullmatch(r"forge: another process of this bake is gone or silent \(.*\); nothing was baked.*\n", said[0])
     assert not (tmp_path / "weights.pt").exists()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
-    assert together(tmp_path)[0] == [0, 0]
+    assert together(tmp_path, sharded=sharded)[0] == [0, 0]
     weights = torch.load(tmp_path / "weights.pt", weights_only=True)
     for name, value in alone("lora")[0].state_dict().items():
         torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-5)

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -92,20 +91,24 @@ QUESTIONS = ("What is 3 + 4?\n", "7", "Question: what is 12 + 30?\nAnswer: 42\n"
 
 @pytest.fixture(scope="module")
 def side(tmp_path_factory):
-    """Open models one at a time, each once."""
+    """Open models, one at a time: each takes gibibytes for keys and values."""
+    held: dict[str, Side] = {}
 
-    @cache
     def opened(kind: str) -> Side:
-        root = tmp_path_factory.mktemp(kind)
-        champion = BUNDLED if kind == "bundled" else tiny_champion(root / "champion", kind, **WIDE)
-        save_extended(extended_at(champion), root / "extended")
-        return Side(root / "extended")
+        if kind not in held:
+            held.clear()
+            root = tmp_path_factory.mktemp(kind)
+            champion = BUNDLED if kind == "bundled" else tiny_champion(root / "champion", kind, **WIDE)
+            save_extended(extended_at(champion), root / "extended")
+            held[kind] = Side(root / "extended")
+        return held[kind]
 
-    return opened
+    yield opened
+    held.clear()
 
 
 @pytest.mark.parametrize("decoding", [GREEDY, RANDOM, NUCLEUS], ids=["greedy", "random", "nucleus"])
-@pytest.mark.parametrize("kind", ["bundled", "llama", "qwen3", "qwen2"])
+@pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama", "bundled"])
 def test_it_writes_what_the_reference_writes(side, kind, decoding):
     model = side(kind)
     rows = model.rows(*QUESTIONS, seeds=3)

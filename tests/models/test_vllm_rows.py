@@ -21,6 +21,8 @@ from agent_forge.models.vllm_engine import VllmSampler, require_vllm
 from agent_forge.models.vllm_rows import Places
 from agent_forge.quietstar_baker import QuietSTaRBaker
 
+BUNDLED = "agent_forge/demo/champion"
+
 
 class Fickle:
     """Decodes rows as vLLM may: few at a time, moved about, put aside, and some of its tokens thrown away again.
@@ -134,7 +136,7 @@ def test_without_vllm_a_run_is_refused_before_anything_is_written(monkeypatch, t
     monkeypatch.setattr(vllm_engine.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'agent-forge\[vllm\]'"):
         require_vllm()
-    config = QuietSTaRConfig(model_path="nowhere", output_path=str(tmp_path / "out"), engine="vllm")
+    config = QuietSTaRConfig(model_path=BUNDLED, output_path=str(tmp_path / "out"), engine="vllm")
     with pytest.raises(ConfigError, match="engine is vllm but vllm is not installed"):
         QuietSTaRBaker(config).run()
     assert not (tmp_path / "out").exists()
