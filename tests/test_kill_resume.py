@@ -14,7 +14,7 @@ import pytest
 from small_bake import SmallBake, command, forge
 
 # Small batches, so that a stage takes long enough to be met in the middle; results do not depend on them.
-SLOWLY = {"batch_size": 2, "checkpoint_every": 2}
+SLOWLY = {"batch_size": 4, "checkpoint_every": 4}
 # What is on disk once a stage is in the middle of its work.
 MIDDLE = {
     "evaluate-round/0-0": "scratch/baseline-thought-0.jsonl",

@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field
 
 from agent_forge.config import QuietSTaRConfig
-from agent_forge.questions.split import Splits
 from agent_forge.records import Cost, Record
 from agent_forge.storage.lease import Held
+
+if TYPE_CHECKING:
+    # What submits runs has no numpy.
+    from agent_forge.questions.split import Splits
 
 # What artifacts are called in a run directory; those not named here are directories called by their own name.
 ARTIFACT_FILES = {
@@ -100,7 +103,7 @@ class StageContext:
     models: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     computed_by: dict[str, str] = field(default_factory=dict)
-    drawn: Splits | None = None
+    drawn: "Splits | None" = None
     held: Held | None = None
 
     def warn(self, text: str) -> None:
