@@ -8,10 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
 from small_bake import SmallBake, command, forge
+from warm_forge import WarmRun
+
+R = TypeVar("R", subprocess.Popen, WarmRun)
 
 # Small batches, so that a stage takes long enough to be met in the middle; results do not depend on them.
 SLOWLY = {"batch_size": 4, "checkpoint_every": 4}
@@ -36,15 +40,24 @@ def start(bake: SmallBake) -> subprocess.Popen:
     )
 
 
-def wait_until(found: Callable[[], bool], run: subprocess.Popen) -> None:
+def start_to_be_killed(bake: SmallBake) -> WarmRun:
+    """Start a run that no signal but the one that asks nobody will reach."""
+    return WarmRun(tuple(bake.arguments("--resume", **SLOWLY)))
+
+
+def wait_until(found: Callable[[], bool], run: subprocess.Popen | WarmRun) -> None:
     while not found():
         assert run.poll() is None, run.communicate()[1].decode()
         time.sleep(0.002)
 
 
-def start_until_middle(bake: SmallBake, place: str) -> subprocess.Popen:
-    run = start(bake)
-    wait_until(lambda: bool(list((bake.out / "partial" / place).glob(MIDDLE[place]))), run)
+def in_the_middle(bake: SmallBake, place: str) -> bool:
+    return bool(list((bake.out / "partial" / place).glob(MIDDLE[place])))
+
+
+def start_until_middle(bake: SmallBake, place: str, begin: Callable[[SmallBake], R] = start) -> R:
+    run = begin(bake)
+    wait_until(lambda: in_the_middle(bake, place), run)
     return run
 
 
@@ -70,7 +83,7 @@ def begun(bake: SmallBake) -> Counter[str]:
 
 def test_a_run_killed_in_every_long_stage_ends_as_if_nothing_had_happened(bake):
     for place in MIDDLE:
-        run = start_until_middle(bake, place)
+        run = start_until_middle(bake, place, start_to_be_killed)
         children = psutil.Process(run.pid).children()
         run.kill()
         run.communicate()
@@ -86,12 +99,12 @@ def test_a_run_killed_in_every_long_stage_ends_as_if_nothing_had_happened(bake):
 
 def test_batches_done_before_a_kill_are_not_sampled_again(bake):
     as_before(bake, "collect-traces/0")
-    run = start_until_middle(bake, "collect-traces/0")
+    run = start_until_middle(bake, "collect-traces/0", start_to_be_killed)
     run.kill()
     run.communicate()
     scratch = bake.out / "partial/collect-traces/0/scratch"
     direct, thought = (scratch / "direct.jsonl").read_bytes(), (scratch / "thought.jsonl").read_bytes()
-    run = start(bake)
+    run = start_to_be_killed(bake)
     wait_until(lambda: (scratch / "thought.jsonl").stat().st_size > len(thought) + 1000, run)
     run.kill()
     run.communicate()

@@ -28,16 +28,38 @@ IMPORTED = (
 )
 
 
+class WarmRun:
+    """A command that runs; as much of `subprocess.Popen` as tests need of it."""
+
+    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str] | None = None) -> None:
+        self._kept = tempfile.TemporaryDirectory()
+        self._streams = [str(Path(self._kept.name, name)) for name in ("out", "err")]
+        given = dict(os.environ if environment is None else environment)
+        self._process = _server().Process(target=_forge, args=(arguments, given, str(Path.cwd()), *self._streams))
+        self._process.start()
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while it runs."""
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        self._process.kill()
+
+    def communicate(self) -> tuple[bytes, bytes]:
+        """Wait for its end and return what it wrote."""
+        self._process.join()
+        with self._kept:
+            out, err = (Path(stream).read_bytes() if Path(stream).exists() else b"" for stream in self._streams)
+        return out, err
+
+
 def run_warm(arguments: tuple[str, ...], environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess:
     """Run the command line with these arguments and return how it ended and what it wrote."""
-    with tempfile.TemporaryDirectory() as kept:
-        streams = [str(Path(kept, name)) for name in ("out", "err")]
-        given = dict(os.environ if environment is None else environment)
-        process = _server().Process(target=_forge, args=(arguments, given, str(Path.cwd()), *streams))
-        process.start()
-        process.join()
-        said = [Path(stream).read_text(errors="replace") for stream in streams]
-    return subprocess.CompletedProcess(arguments, process.exitcode, *said)
+    run = WarmRun(arguments, environment)
+    out, err = (text.decode(errors="replace") for text in run.communicate())
+    return subprocess.CompletedProcess(arguments, run.poll(), out, err)
 
 
 def _server() -> ForkServerContext:
