@@ -114,8 +114,8 @@ def stage(
     progress = Silent() if os.environ.get("RANK", "0") != "0" else choose_progress(bar=False)
     if end_with_stdin:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    if name == "evolve":
-        _evolve_task(executor_input, progress)
+    if name in ("evolve", "help-evolve"):
+        _evolve_task(name, executor_input, progress)
         return
     try:
         with loading():
@@ -145,12 +145,15 @@ def _train_job(name: str, executor_input: str, job: str, progress: Any) -> None:
     carry_out(name, executor_input, read_settings(job), in_cluster(), progress)
 
 
-def _evolve_task(executor_input: str, progress: Any) -> None:
-    """Run the task of the pipeline that evolves champions."""
-    from agent_forge.evolution_task import run_evolve
+def _evolve_task(name: str, executor_input: str, progress: Any) -> None:
+    """Run a task of the pipeline that evolves champions."""
+    from agent_forge.evolution_task import HELP, help_evolve, run_evolve
 
     try:
-        run_evolve(executor_input, progress)
+        if name == HELP:
+            help_evolve(executor_input, progress)
+        else:
+            run_evolve(executor_input, progress)
     except ForgeError as error:
         _leave_last_words(str(error))
         raise

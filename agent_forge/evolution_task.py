@@ -6,23 +6,29 @@ that is run again, for its node went away, goes on where it was, and a finished 
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import InputError
+from agent_forge.evolution.evolve import evolve, prepare
+from agent_forge.evolution.nodes import Nodes
+from agent_forge.evolution.scoring import SCORES, Scorer
 from agent_forge.evolution_config import EvolutionConfig, EvolutionSettings, load_settings
 from agent_forge.evolution_records import EVOLUTION_REPORT, EvolutionReport
 from agent_forge.evomerge import PAGE, EvoMerge
+from agent_forge.run_directory import RunDirectory
 from agent_forge.stages.context import Meter, Progress, StageOutcome
 from agent_forge.stages.executor import write_outcome
 from agent_forge.stages.executor_input import artifact_path, parse_input
 from agent_forge.storage.files import write_atomic
 
 NAME = "evolve"
+HELP = "help-evolve"
 # Parameters that are no fields.
-_OTHERS = ("config", "state_path", "bake_when")
+_OTHERS = ("config", "state_path", "bake_when", "nodes", "node")
 # Fields that are the evolution's own affair, or the pipeline's.
 _NOT_BAKED = {*EvolutionConfig.model_fields, "output_path", "publish_to", "model_path"}
 
@@ -37,13 +43,36 @@ def run_evolve(text: str, progress: Progress) -> StageOutcome:
     values = given.inputs.parameterValues
     fields = _fields(values)
     settings = _settings(fields, str(values.get("state_path", "")))
-    report = EvoMerge(settings, resume=True, progress=progress).run()
+    nodes = Nodes(0, settings.directory / SCORES) if int(values.get("nodes") or 1) > 1 else None
+    report = EvoMerge(settings, resume=True, progress=progress, nodes=nodes).run()
     for output, name in (("evolution", EVOLUTION_REPORT), ("page", PAGE)):
         for artifact in given.outputs.artifacts[output].artifacts if output in given.outputs.artifacts else ():
             write_atomic(artifact_path(artifact.uri), (settings.directory / name).read_text(encoding="utf-8"))
     outcome = _outcome(report, fields, str(values.get("bake_when") or "better"), meter)
     write_outcome(given.outputs, outcome)
     return outcome
+
+
+def help_evolve(text: str, progress: Progress) -> None:
+    """Score merges for an evolution on another machine, until it is over; leaves nothing but scores.
+
+    Raises:
+        ForgeError: for bad input, or an evolution that cannot go on.
+    """
+    values = parse_input(text).inputs.parameterValues
+    number, state = int(values.get("node") or 0), str(values.get("state_path", ""))
+    if number < 1:
+        raise InputError(f"node is {number}; whoever helps has a number from 1")
+    fields = _fields(values)
+    shared = _settings(fields, state).directory
+    settings = load_settings({**fields, "output_path": f"{shared}-node-{number}"})
+    prepared = prepare(settings, progress)
+    with RunDirectory(settings.directory).locked():
+        scorer = Scorer(
+            *(settings, prepared.models, prepared.asked, settings.directory, progress), scores=shared / SCORES
+        )
+        evolve(prepared, scorer, lambda: None, Nodes(number, shared / SCORES))
+    shutil.rmtree(settings.directory)
 
 
 def is_baked(report: EvolutionReport, when: str) -> bool:

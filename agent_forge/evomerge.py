@@ -11,6 +11,7 @@ from pathlib import Path
 from agent_forge.errors import OutputError
 from agent_forge.evolution.evolve import QUESTIONS, Evolved, Prepared, evolve, prepare, tidy
 from agent_forge.evolution.hand_over import hand_over, publish
+from agent_forge.evolution.nodes import Nodes
 from agent_forge.evolution.page import markdown
 from agent_forge.evolution.scoring import PARTIAL, SCORES, Scorer
 from agent_forge.evolution_config import BEST_MODEL, EvolutionSettings
@@ -36,10 +37,18 @@ class EvoMerge:
         settings: what to do.
         resume: continue an evolution that was stopped; without it a used directory is refused.
         progress: is told how far it has come.
+        nodes: the machines that score side by side, None for this one alone.
     """
 
-    def __init__(self, settings: EvolutionSettings, resume: bool = False, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        settings: EvolutionSettings,
+        resume: bool = False,
+        progress: Progress | None = None,
+        nodes: Nodes | None = None,
+    ) -> None:
         self._settings = settings
+        self._nodes = nodes
         self._resume = resume
         self._progress = progress or Silent()
 
@@ -90,7 +99,7 @@ class EvoMerge:
         root = self._settings.directory
         self._progress.run(prepared.evolution_id)
         scorer = Scorer(self._settings, prepared.models, prepared.asked, root, self._progress)
-        evolved = evolve(prepared, scorer, tracker.look)
+        evolved = evolve(prepared, scorer, tracker.look, self._nodes)
         model = hand_over(prepared, evolved, scorer)
         published = publish(prepared, model, scorer)
         report = EvolutionReport(

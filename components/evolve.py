@@ -15,6 +15,7 @@ def evolve(
     publish_to: str,
     state_path: str,
     bake_when: str,
+    nodes: int,
     config: str,
     evolution: dsl.Output[dsl.Artifact],
     page: dsl.Output[dsl.HTML],
@@ -36,6 +37,7 @@ def evolve(
         publish_to: Publication root of the champion; empty for the volume alone.
         state_path: Directory of a mounted volume for what outlives a pod.
         bake_when: better, always or never.
+        nodes: Machines that score merges, this one among them.
         config: Further fields of evolution and bake as a JSON object.
 
     Returns:

@@ -1,6 +1,7 @@
 """The DAG: evolve a champion out of base models, then have it baked by the other pipeline.
 
-    evolve (GPU, goes on where it was) -> If a champion is to be baked: submit-bake
+    evolve (GPU, goes on where it was), help-evolve beside it where the platform has more machines for it
+    -> If a champion is to be baked: submit-bake
 
 The bake is a run of its own: it is cached, repeated and looked at as any other bake of that champion.
 """
@@ -10,6 +11,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from agent_forge.errors import ConfigError
 from components.evolve import evolve
+from components.help_evolve import help_evolve
 from components.submit_bake import submit_bake
 from pipelines.placement import place
 from pipelines.platform import Platform
@@ -72,9 +74,23 @@ def define(platform: Platform) -> BaseComponent:
             publish_to=publish_to,
             state_path=state_path,
             bake_when=bake_when,
+            nodes=platform.parallelism.evolve,
             config=config,
         )
         place(evolved, "evolve", platform)
+        for number in range(1, platform.parallelism.evolve):
+            helping = help_evolve(
+                base_models=base_models,
+                base=base,
+                eval_dataset=eval_dataset,
+                gens=gens,
+                population=population,
+                publish_to=publish_to,
+                state_path=state_path,
+                node=number,
+                config=config,
+            )
+            place(helping, "evolve", platform).set_display_name(f"help-evolve {number}")
         with dsl.If(evolved.outputs["bake"] == "true", name="bake-the-champion"):
             submitted = submit_bake(
                 champion_uri=evolved.outputs["champion_uri"],

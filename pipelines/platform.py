@@ -65,10 +65,15 @@ class Volume(_Strict):
 
 
 class Parallelism(_Strict):
-    """How many tasks of a fan-out run at once."""
+    """How many tasks of a fan-out run at once.
+
+    Attributes:
+        evolve: machines that score the merges of one evolution.
+    """
 
     cells: int = Field(default=4, ge=1)
     shards: int = Field(default=4, ge=1)
+    evolve: int = Field(default=1, ge=1, le=64)
 
 
 class TrainJob(_Strict):

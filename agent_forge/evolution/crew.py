@@ -7,6 +7,7 @@ Processes write scores where the evolution's own process looks for them, and now
 for one of them was killed for memory, is done by that process, with the same result.
 """
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -18,6 +19,7 @@ from multiprocessing.connection import wait
 from typing import Self
 
 from agent_forge.errors import ForgeError
+from agent_forge.evolution.nodes import Nodes
 from agent_forge.evolution.recipe import Recipe
 from agent_forge.evolution.scoring import CANDIDATE, Scorer
 from agent_forge.evolution_records import EvolutionSplit
@@ -29,24 +31,31 @@ _own: list[Scorer] = []
 
 @dataclass
 class Crew:
-    """The processes of one evolution; `pool` is None where its own process does everything."""
+    """The processes of one evolution.
+
+    Attributes:
+        pool: None where its own process does everything.
+        nodes: the machines that share its scores, None where there is only this one.
+    """
 
     scorer: Scorer
     pool: ProcessPoolExecutor | None
+    nodes: Nodes | None = None
 
     @classmethod
-    def of(cls, scorer: Scorer) -> Self:
+    def of(cls, scorer: Scorer, nodes: Nodes | None = None) -> Self:
         """Return as many processes as configured, none of which has started yet."""
         count = scorer.settings.evolution.processes
         if count == 1:
-            return cls(scorer, None)
+            return cls(scorer, None, nodes)
         context = multiprocessing.get_context("spawn")
         numbers = context.SimpleQueue()
         for number in range(count):
             numbers.put(number)
         # Progress stays here; it may hold a terminal.
         given = replace(scorer, progress=Silent(), warnings=[])
-        return cls(scorer, ProcessPoolExecutor(count, context, initializer=_begin, initargs=(given, numbers, count)))
+        pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(given, numbers, count))
+        return cls(scorer, pool, nodes)
 
     def __enter__(self) -> Self:
         return self
@@ -61,11 +70,30 @@ class Crew:
 
     def score_ahead(self, recipes: Sequence[Recipe], split: EvolutionSplit) -> None:
         """Score those of the recipes that have no score yet, side by side; leave out what does not work."""
-        unknown = {recipe.digest: recipe for recipe in recipes if self.scorer.known(recipe, split) is None}
-        if self.pool is None or len(unknown) < 2:
-            return
+        unknown = list({recipe.digest: recipe for recipe in recipes if not self._known(recipe, split)}.values())
+        if self.nodes is not None:
+            at_once = 1 if self.pool is None else self.scorer.settings.evolution.processes
+            self.nodes.share(
+                *(unknown, split, lambda recipe: self._known(recipe, split)),
+                *(lambda taken: self._score_here(taken, split), at_once),
+            )
+        elif self.pool is not None and len(unknown) > 1:
+            self._side_by_side(self.pool, unknown, split)
+
+    def _known(self, recipe: Recipe, split: EvolutionSplit) -> bool:
+        return self.scorer.known(recipe, split) is not None
+
+    def _score_here(self, recipes: Sequence[Recipe], split: EvolutionSplit) -> None:
+        if self.pool is not None:
+            self._side_by_side(self.pool, recipes, split)
+        for recipe in recipes:
+            # The evolution will meet it too, and say so.
+            with contextlib.suppress(ForgeError):
+                self.scorer.score(recipe, split)
+
+    def _side_by_side(self, pool: ProcessPoolExecutor, recipes: Sequence[Recipe], split: EvolutionSplit) -> None:
         try:
-            futures = [self.pool.submit(_score, recipe, split) for recipe in unknown.values()]
+            futures = [pool.submit(_score, recipe, split) for recipe in recipes]
             for number, future in enumerate(as_completed(futures), start=1):
                 self._take(future)
                 self.scorer.progress.note(f"{split}: {number} of {len(futures)} merges scored")

@@ -22,6 +22,7 @@ from agent_forge.errors import ConfigError
 from agent_forge.evolution.base_models import BaseModels, find_base_models
 from agent_forge.evolution.choosing import choose_elites, choose_winner, measure_gain
 from agent_forge.evolution.crew import Crew
+from agent_forge.evolution.nodes import Nodes
 from agent_forge.evolution.recipe import Recipe
 from agent_forge.evolution.scoring import CANDIDATE, PARTIAL, Scorer
 from agent_forge.evolution.search import Search
@@ -129,13 +130,14 @@ def draw_questions(settings: EvolutionSettings, selected_on: Sequence[SelectedQu
     return split_for_evolution(targets, guards, samples, corpora, config.allow_code_execution, few_shot, selected_on)
 
 
-def evolve(prepared: Prepared, scorer: Scorer, ended: Callable[[], None]) -> Evolved:
+def evolve(prepared: Prepared, scorer: Scorer, ended: Callable[[], None], nodes: Nodes | None = None) -> Evolved:
     """Search, select and confirm.
 
     Args:
         prepared: the evolution.
         scorer: scores recipes, and remembers.
         ended: called whenever a generation has been written down.
+        nodes: the machines that score side by side, None for this one alone.
     """
     for split in SPLITS:
         path = scorer.directory / QUESTIONS / f"{split}.jsonl"
@@ -143,7 +145,7 @@ def evolve(prepared: Prepared, scorer: Scorer, ended: Callable[[], None]) -> Evo
     # Every model that is given up is looked for by the garbage collector; what is here now need not be looked at.
     gc.freeze()
     try:
-        with Crew.of(scorer) as crew:
+        with Crew.of(scorer, nodes) as crew:
             return _evolve(prepared, scorer, crew, ended)
     finally:
         gc.unfreeze()

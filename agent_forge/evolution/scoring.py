@@ -43,6 +43,7 @@ class Scorer:
         directory: that scores and the merged model are kept in.
         warnings: what did not go as configured.
         place: what the merged model is called in the directory.
+        scores: where scores are kept instead, for machines that share them.
     """
 
     settings: EvolutionSettings
@@ -52,6 +53,7 @@ class Scorer:
     progress: Progress
     warnings: list[str] = field(default_factory=list)
     place: str = CANDIDATE
+    scores: Path | None = None
 
     def known(self, recipe: Recipe, split: EvolutionSplit) -> Score | None:
         """Return a recipe's score if it is known."""
@@ -125,7 +127,7 @@ class Scorer:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _file(self, key: str, split: EvolutionSplit, suffix: str) -> Path:
-        return self.directory / SCORES / split / f"{key[:32]}{suffix}"
+        return (self.scores or self.directory / SCORES) / split / f"{key[:32]}{suffix}"
 
     def _rows(self, recipe: Recipe, split: EvolutionSplit, scratch: Path) -> list[ResultRow]:
         scratch.mkdir(parents=True, exist_ok=True)

@@ -126,6 +126,24 @@ def leased(
             held.release()
 
 
+class Watch:
+    """Tries for leases without waiting for anybody, and remembers for how long each holder has been silent."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, float]] = {}
+
+    def attempt(self, file: LeaseFile) -> Held | None:
+        """Hold a lease if nobody does, or nobody who is alive; else return None."""
+        found = file.read()
+        tag = found[1] if found else ""
+        if self._seen.get(str(file), ("", 0.0))[0] != tag:
+            self._seen[str(file)] = tag, time.monotonic()
+        silent = time.monotonic() - self._seen[str(file)][1] if found else 0.0
+        if found is not None and not found[0].released and silent <= file.seconds:
+            return None
+        return _take(file, found, file.seconds)
+
+
 def _acquire(
     file: LeaseFile, settled: Callable[[], bool], seconds: float, waiting: Callable[[str], None]
 ) -> Held | None:

@@ -14,13 +14,13 @@ from kfp_server import FakeServer, serving
 from agent_forge import cli
 from agent_forge.demo.specialists import write_specialist
 from agent_forge.errors import ConfigError, InputError
-from agent_forge.evolution.scoring import SCORES
+from agent_forge.evolution.scoring import SCORES, Scorer
 from agent_forge.evolution_task import is_baked
 from pipelines import submit_bake
-from pipelines.compile import HERE
+from pipelines.compile import HERE, compiled
 from pipelines.evomerge import define
 from pipelines.placement import UNCACHED
-from pipelines.platform import EVOMERGE_NAMES, Platform
+from pipelines.platform import EVOMERGE_NAMES, Platform, read_platform
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 PACKAGE = HERE / "compiled/evomerge.yaml"
@@ -115,8 +115,8 @@ def executor_input(root: Path, values: dict, outputs: tuple[str, ...], artifacts
 OUTPUTS = ("champion_uri", "champion_digest", "verdict", "bake", "bake_config")
 
 
-def evolved(root: Path, specialists: Path, **changes) -> dict[str, str]:
-    values = {
+def parameters(specialists: Path) -> dict:
+    return {
         "base_models": f"{specialists}/letters,{specialists}/signs",
         "base": "bundled://champion",
         "eval_dataset": "arithmetic",
@@ -126,7 +126,11 @@ def evolved(root: Path, specialists: Path, **changes) -> dict[str, str]:
         "state_path": str(specialists / "state"),
         "bake_when": "always",
         "config": json.dumps(TINY),
-    } | changes
+    }
+
+
+def evolved(root: Path, specialists: Path, **changes) -> dict[str, str]:
+    values = parameters(specialists) | changes
     given = executor_input(root, values, OUTPUTS, ("evolution", "page", "metrics"))
     cli.app(["stage", "evolve", "--executor-input", given], standalone_mode=False)
     return {name: (root / name).read_text() for name in OUTPUTS}
@@ -146,6 +150,39 @@ def test_a_task_that_runs_again_finds_what_it_had_found(first, specialists, tmp_
     assert json.loads((tmp_path / "evolution").read_text())["champion_digest"] == first["champion_digest"]
     metrics = json.loads((tmp_path / "executor_output.json").read_text())["artifacts"]["metrics"]["artifacts"][0]
     assert metrics["metadata"]["generations"] == 1.0
+
+
+def test_a_machine_that_helps_scores_all_it_is_left_and_nothing_twice(first, specialists, tmp_path, monkeypatch):
+    """Alone, so that all of it falls to the one that helps; the evolution then finds every score."""
+    state = tmp_path / "state"
+    helper = {"state_path": str(state), "bake_when": None, "node": 1}
+    values = {name: value for name, value in (parameters(specialists) | helper).items() if value is not None}
+    given = executor_input(tmp_path, values, ())
+    cli.app(["stage", "help-evolve", "--executor-input", given], standalone_mode=False)
+    (shared,) = state.iterdir()
+    assert [path.name for path in shared.iterdir()] == [SCORES]
+    monkeypatch.setattr(Scorer, "_rows", lambda *_: pytest.fail("scored twice"))
+    again = evolved(tmp_path, specialists, state_path=str(state), nodes=2)
+    assert again["champion_digest"] == first["champion_digest"]
+
+
+def test_whoever_helps_needs_a_number(specialists, tmp_path):
+    given = executor_input(tmp_path, parameters(specialists), ())
+    with pytest.raises(InputError, match="node is 0"):
+        cli.app(["stage", "help-evolve", "--executor-input", given], standalone_mode=False)
+
+
+def test_a_platform_with_several_machines_has_a_task_for_each(tmp_path):
+    file = tmp_path / "mine.yaml"
+    written = yaml.safe_load((HERE / "platforms/evomerge.yaml").read_text())
+    file.write_text(yaml.safe_dump(written | {"parallelism": {"evolve": 3}}))
+    pipeline, *_ = yaml.safe_load_all(compiled(read_platform(file), "evomerge"))
+    listed = pipeline["root"]["dag"]["tasks"]
+    names = sorted(task["taskInfo"]["name"] for task in listed.values())
+    assert [name for name in names if name.startswith("help")] == ["help-evolve 1", "help-evolve 2"]
+    nodes = [task["inputs"]["parameters"].get("node") for task in listed.values() if "help" in task["taskInfo"]["name"]]
+    assert sorted(int(node["runtimeValue"]["constant"]) for node in nodes) == [1, 2]
+    assert not [task for task in listed.values() if task.get("cachingOptions", {}).get("enableCache")]
 
 
 def test_the_bake_of_the_champion_is_submitted_once(first, tmp_path, monkeypatch, capsys):
