@@ -65,31 +65,20 @@ def define(platform: Platform) -> BaseComponent:
             namespace: Namespace of the bake's run.
             service_account: Account that the bake's pods run as; empty for the installation's own.
         """
-        evolved = evolve(
-            base_models=base_models,
-            base=base,
-            eval_dataset=eval_dataset,
-            gens=gens,
-            population=population,
-            publish_to=publish_to,
-            state_path=state_path,
-            bake_when=bake_when,
-            nodes=platform.parallelism.evolve,
-            config=config,
-        )
+        asked = {
+            "base_models": base_models,
+            "base": base,
+            "eval_dataset": eval_dataset,
+            "gens": gens,
+            "population": population,
+            "publish_to": publish_to,
+            "state_path": state_path,
+            "config": config,
+        }
+        evolved = evolve(**asked, bake_when=bake_when, nodes=platform.parallelism.evolve)
         place(evolved, "evolve", platform)
         for number in range(1, platform.parallelism.evolve):
-            helping = help_evolve(
-                base_models=base_models,
-                base=base,
-                eval_dataset=eval_dataset,
-                gens=gens,
-                population=population,
-                publish_to=publish_to,
-                state_path=state_path,
-                node=number,
-                config=config,
-            )
+            helping = help_evolve(**asked, node=number)
             place(helping, "evolve", platform).set_display_name(f"help-evolve {number}")
         with dsl.If(evolved.outputs["bake"] == "true", name="bake-the-champion"):
             submitted = submit_bake(

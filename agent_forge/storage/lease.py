@@ -127,42 +127,51 @@ def leased(
 
 
 class Watch:
-    """Tries for leases without waiting for anybody, and remembers for how long each holder has been silent."""
+    """Tries for leases without waiting for anybody, and remembers for how long each holder has been silent.
 
-    def __init__(self) -> None:
+    Args:
+        seconds: silence after which a holder counts as dead; by default what the file suggests.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._seconds = seconds
         self._seen: dict[str, tuple[str, float]] = {}
 
-    def attempt(self, file: LeaseFile) -> Held | None:
-        """Hold a lease if nobody does, or nobody who is alive; else return None."""
+    def attempt(self, file: LeaseFile, living: Callable[[Lease], None] = lambda _: None) -> Held | None:
+        """Hold a lease if nobody does, or nobody who is alive; else return None, and `living` is told who does."""
+        seconds = file.seconds if self._seconds is None else self._seconds
         found = file.read()
-        tag = found[1] if found else ""
+        if found is not None and not found[0].released and self._silent(file, found[1]) <= seconds:
+            living(found[0])
+            return None
+        return _take(file, found, seconds)
+
+    def _silent(self, file: LeaseFile, tag: str) -> float:
+        """Return for how many seconds this very record has been seen there."""
         if self._seen.get(str(file), ("", 0.0))[0] != tag:
             self._seen[str(file)] = tag, time.monotonic()
-        silent = time.monotonic() - self._seen[str(file)][1] if found else 0.0
-        if found is not None and not found[0].released and silent <= file.seconds:
-            return None
-        return _take(file, found, file.seconds)
+        return time.monotonic() - self._seen[str(file)][1]
 
 
 def _acquire(
     file: LeaseFile, settled: Callable[[], bool], seconds: float, waiting: Callable[[str], None]
 ) -> Held | None:
-    seen, since, told = "", 0.0, ""
+    watch, told = Watch(seconds), ""
     pause = min(2.0, seconds / 20)
+
+    def tell(holding: Lease) -> None:
+        nonlocal told
+        if holding.holder != told:
+            told = holding.holder
+            waiting(holding.who)
+
     while not settled():
-        found = file.read()
-        if found is not None and found[1] != seen:
-            seen, since = found[1], time.monotonic()
-        if found is None or found[0].released or time.monotonic() - since > seconds:
-            if (held := _take(file, found, seconds)) is not None:
-                # The one before may have finished between the two looks.
-                if not settled():
-                    return held
-                held.release()
-                return None
-        elif found[0].holder != told:
-            told = found[0].holder
-            waiting(found[0].who)
+        if (held := watch.attempt(file, tell)) is not None:
+            # The one before may have finished between the two looks.
+            if not settled():
+                return held
+            held.release()
+            return None
         # Many that wait must not ask all at once, nor for hours as often as at first.
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(1.25 * pause, seconds / 6)

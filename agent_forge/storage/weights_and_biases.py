@@ -10,6 +10,16 @@ from agent_forge.errors import ForgeError, InputError, OutputError, StoreError
 from agent_forge.storage.files import unwritable
 
 SCHEME = "wandb://"
+# Settings of a run that says and collects nothing but what it is given.
+QUIET: dict[str, Any] = {
+    "silent": True,
+    "console": "off",
+    "disable_code": True,
+    "disable_git": True,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+}
 _MINE_TO_CORRECT = {"AuthenticationError", "UsageError", "UnsupportedError"}
 
 

@@ -36,7 +36,7 @@ from agent_forge.storage.manifest import (
 )
 from agent_forge.storage.minisign import SIGNATURE
 from agent_forge.storage.moving import Moving, Watcher
-from agent_forge.storage.weights_and_biases import SCHEME, library, talking_about
+from agent_forge.storage.weights_and_biases import QUIET, SCHEME, library, talking_about
 
 PUBLISHED = "published"
 _TYPE = "model"
@@ -205,15 +205,7 @@ class ArtifactPublication:
         """Log a version; return its name once it is committed."""
         wandb = library(self._root)
         with tempfile.TemporaryDirectory() as directory:
-            settings = wandb.Settings(
-                silent=True,
-                console="off",
-                disable_code=True,
-                disable_git=True,
-                x_disable_meta=True,
-                x_disable_stats=True,
-                x_save_requirements=False,
-            )
+            settings = wandb.Settings(**QUIET)
             with wandb.init(
                 entity=self._entity,
                 project=self._project,

@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 
 import wandb
 
+from agent_forge.storage.weights_and_biases import QUIET
 from agent_forge.tracking.protocol import (
     Histogram,
     PublishedModel,
@@ -44,16 +45,7 @@ class WandbSink:
             mode=cast(Literal["online", "offline", "disabled", "shared"], chosen_mode(os.environ)),
             resume="allow",
             save_code=False,
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                disable_code=True,
-                disable_git=True,
-                x_disable_meta=True,
-                x_disable_stats=True,
-                x_save_requirements=False,
-                init_timeout=max(run.patience, 1.0),
-            ),
+            settings=wandb.Settings(**QUIET, init_timeout=max(run.patience, 1.0)),
         )
         try:
             self._use_champion(run.champion)

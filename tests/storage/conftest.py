@@ -4,26 +4,30 @@ import hashlib
 import time
 
 import pytest
-from storage.hub_server import Hub, serve
+from storage.published import publish_small
 
+from agent_forge.storage.artifact import verify_artifact
 from agent_forge.storage.manifest import MANIFEST, parse_manifest
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
+def hub(hub):
     """A hub; at no commit that was ever made to it may a manifest stand without every byte of its files."""
-    found = Hub()
-    with serve(found) as address:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
-        template = address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-        found.address = address
-        yield found
-    for _, branch, commit in found.history:
+    yield hub
+    for _, branch, commit in hub.history:
         if branch == "main":
-            assert_whole(found.commits[commit])
+            assert_whole(hub.commits[commit])
+
+
+@pytest.fixture
+def model(tmp_path):
+    publish_small(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def manifest(model):
+    return verify_artifact(model)
 
 
 @pytest.fixture

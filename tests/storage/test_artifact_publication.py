@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from storage.artifact_service import Killed, Service
-from storage.published import SAMPLE, evolve_small, publish_small
+from storage.published import SAMPLE, evolve_small
 
 from agent_forge.artifact_commands import fetched
 from agent_forge.errors import InputError, LeaseLost, OutputError, StoreError
@@ -34,17 +34,6 @@ def service(tmp_path, monkeypatch):
     found = Service()
     monkeypatch.setitem(sys.modules, "wandb", found)
     return found
-
-
-@pytest.fixture
-def model(tmp_path):
-    publish_small(tmp_path / "model")
-    return tmp_path / "model"
-
-
-@pytest.fixture
-def manifest(model):
-    return verify_artifact(model)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from storage.hub_server import SIGNATURE
-from storage.published import SAMPLE, evolve_small, publish_small
+from storage.published import SAMPLE, evolve_small
 
 from agent_forge.artifact_commands import fetched
 from agent_forge.errors import CheckFailed, InputError, LeaseLost, OutputError, StoreError
@@ -48,17 +48,6 @@ for moment in [*moments, ""]:
         os.kill(child, signal.SIGKILL)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-
-
-@pytest.fixture
-def model(tmp_path):
-    publish_small(tmp_path / "model")
-    return tmp_path / "model"
-
-
-@pytest.fixture
-def manifest(model):
-    return verify_artifact(model)
 
 
 @pytest.fixture
