@@ -125,8 +125,8 @@ def _cluster_host() -> str:
             socket.getaddrinfo(host, CLUSTER_PORT)
             return host
     raise InputError(
-        f"minio:// is neither at {CLUSTER_HOSTS[0]} nor at {CLUSTER_HOSTS[1]}, which no name server knows; say where in "
-        "PIPELINE_STORE_ENDPOINT, under `environment` in the platform file"
+        f"minio:// is neither at {CLUSTER_HOSTS[0]} nor at {CLUSTER_HOSTS[1]}, names that nobody knows here; say where "
+        "it is in PIPELINE_STORE_ENDPOINT, under `environment` in the platform file"
     )
 
 
