@@ -13,6 +13,7 @@ from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import ChampionRecord, SplitReport
 from agent_forge.report.redact import masked
 from agent_forge.stages.context import Meter, Progress, Stage, StageContext, StageOutcome
+from agent_forge.stages.pipeline_limits import refuse_what_pipelines_cannot
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.code import source_sha256
@@ -24,16 +25,12 @@ from agent_forge.storage.publication import IN_THE_PIPELINE, publication, public
 from agent_forge.storage.references import find
 from agent_forge.storage.s3_publication import S3Publication
 
-# What a fan-out leaves is told to one task of the pipeline in one argument of its command, and Linux takes 128 KiB of
-# one: some 700 bytes for each artifact, more where names are long.
-MOST_COLLECTED = 100
-
 
 def resolve_champion(context: StageContext) -> StageOutcome:
     """Resolve, digest, and look for an existing manifest of the same bake id."""
     meter = Meter()
     if context.artifacts_at:
-        _refuse_what_pipelines_cannot(context.config)
+        refuse_what_pipelines_cannot(context.config, context.artifacts_at)
     config = _rooted(context)
     open_corpora(config.also_exclude)
     path = champion_path(config.model_path, context.progress)
@@ -58,25 +55,6 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     narrow = (name for name in STAGE_NAMES if name not in WHOLE)
     parameters |= {config_parameter(name): _told(narrowed(config, name)) for name in narrow}
     return StageOutcome(cost=meter.cost(), parameters=parameters)
-
-
-def _refuse_what_pipelines_cannot(config: QuietSTaRConfig) -> None:
-    """Refuse what goes well on one machine only: better said now than found after all cells are paid for.
-
-    Raises:
-        ConfigError: for looks, which cost power and save nothing where all cells are evaluated at once; and for more
-            pieces than one task can be told of.
-    """
-    if config.gate_looks > 1:
-        raise ConfigError(
-            f"gate_looks is {config.gate_looks}, but the pipeline evaluates all cells side by side and could "
-            "not end early; set it to 1 here, or run `forge bake-quietstar` on one machine"
-        )
-    if (cells := config.ab_test_rounds * config.shards) > MOST_COLLECTED:
-        raise ConfigError(
-            f"ab_test_rounds {config.ab_test_rounds} times shards {config.shards} make {cells:,} cells, and the "
-            f"pipeline can hand at most {MOST_COLLECTED} to the gate; lower one of them, or run `forge bake-quietstar`"
-        )
 
 
 def _rooted(context: StageContext) -> QuietSTaRConfig:
