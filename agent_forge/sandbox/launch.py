@@ -21,7 +21,7 @@ from agent_forge.sandbox.seccomp import compiled_filter
 # Where the modules that run inside, and packages that tests may import, stand in a sandbox.
 HOME = "/forge"
 PACKAGES = "/packages"
-INSIDE = ("__init__", "limits", "values", "wire", "program", "examiner", "candidate")
+INSIDE = ("__init__", "limits", "values", "wire", "statements", "program", "examiner", "candidate")
 # What benchmark tests compare floating point results with.
 OFFERED = ("numpy",)
 SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
