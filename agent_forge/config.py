@@ -153,7 +153,7 @@ class QuietSTaRConfig(BaseModel):
         (),
         "questions",
         "prepare-questions",
-        description="Files of text that no question may stand in: JSON lines or plain text, gzipped or not.",
+        description="Files or directories of text that no question may stand in: JSON lines, parquet or plain text.",
     )
     seed: int = _field(
         0, "evaluation", *SAMPLING, "bake", "load-and-extend", description="Root of every random choice.", ge=0
