@@ -18,7 +18,8 @@ _OPERATOR_BEFORE = re.compile(
     rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$"
     r"|\b(?:half|thirds?|quarters?|twice|double|triple|square|root|multiple)\s{1,3}(?:of\s{1,3})?(?:the\s{1,3})?$"
     r"|(?:[≤≥≠≮≯]|\\(?:[gl]eq?|neq?|ne)(?![a-z])|\\not\s?=|!=|=/=|<>|(?:^|\w\s)[<>]=?)\s?$"
-    r"|\b(?:almost|nearly|over|under|above|below|other\s+than|(?:close|near|next)\s+to|maybe|perhaps|possibly)\s$",
+    r"|\b(?:almost|nearly|over|under|above|below|other\s+than|(?:close|near|next)\s+to|maybe|perhaps|possibly|probably|presumably"
+    r"|(?:most|very)\s+likely)\s$",
     re.I,
 )
 _NEGATED = re.compile(
@@ -51,6 +52,11 @@ _PART_WORDS = re.compile(
     r"|[\s-]+(?:dozen|hundred|thousand|million|billion)",
     re.I,
 )
+# A word in brackets says the number again, or another one: `12 (thirteen)`.
+_BRACKETED = re.compile(r"\s?\(\s?(?=[a-z])", re.I)
+_CLOSED = re.compile(r"\s?\)")
+# Behind a cue a bound is no answer; in prose `She needs at least 12.` is one.
+_BOUND = re.compile(r"\b(?:at\s+(?:least|most)|up\s+to|no\s+(?:more|less|fewer)\s+than)\s+$", re.I)
 # Further apart than this, two numbers are not alternatives of each other.
 _NEAR = 60
 
@@ -72,7 +78,7 @@ def read_answer(text: str) -> Quantity | Problem | None:
     """Return the one number of a cleaned text that should hold an answer; None when there is no number in it."""
     found = quantities(text)
     start = found[0].start if found else len(text)
-    if _NEGATED.search(text, 0, start):
+    if _NEGATED.search(text, 0, start) or _BOUND.search(text[:start][-_NEAR:]):
         return NEGATED
     worded = leading_cardinal(text)
     if worded is not None and worded[1] <= start:
@@ -91,9 +97,9 @@ def stands_alone(text: str, before: str, found: Sequence[Quantity]) -> Quantity 
     last = found[-1]
     if last.value is None:
         return AMBIGUOUS
-    if _OPERATOR_AFTER.match(text, last.end) or _OPERATOR_BEFORE.search(before[-100:]):
+    if _OPERATOR_AFTER.match(text, last.end) or _OPERATOR_BEFORE.search(before[-100:]) or _between_bars(text, last):
         return EXPRESSION
-    if _worded_alternative(text[last.end : last.end + _NEAR]):
+    if _says_otherwise(text[last.end : last.end + _NEAR], last):
         return SEVERAL
     near = before[-_NEAR:]
     if _ASKS.search(before):
@@ -144,7 +150,7 @@ def _in_digits(text: str, found: Sequence[Quantity]) -> Quantity | Problem:
     first = found[0]
     if first.value is None:
         return AMBIGUOUS
-    if _OPERATOR_BEFORE.search(text[: first.start][-100:]):
+    if _OPERATOR_BEFORE.search(text[: first.start][-100:]) or _between_bars(text, first):
         return EXPRESSION
     if _OPEN_END.match(text, first.end):
         return NEGATED
@@ -153,12 +159,22 @@ def _in_digits(text: str, found: Sequence[Quantity]) -> Quantity | Problem:
         return SEVERAL
     if other is not None and alternatives(text[first.end : other.start]):
         return SEVERAL
-    if other is None and _worded_alternative(text[first.end : first.end + _NEAR]):
+    if other is None and _says_otherwise(text[first.end : first.end + _NEAR], first):
         return SEVERAL
     return first
 
 
-def _worded_alternative(rest: str) -> bool:
-    """Whether a number in words follows an `or`, as in `12 or thirteen`."""
+def _says_otherwise(rest: str, number: Quantity) -> bool:
+    """Whether another number in words follows, as in `12 or thirteen` and `12 (thirteen)`."""
     place = _OR.search(rest)
-    return place is not None and leading_cardinal(rest[place.end() :].lstrip()) is not None
+    if place is not None and leading_cardinal(rest[place.end() :].lstrip()) is not None:
+        return True
+    opened = _BRACKETED.match(rest)
+    worded = leading_cardinal(rest[opened.end() :]) if opened else None
+    return bool(opened and worded and _CLOSED.match(rest, opened.end() + worded[1]) and worded[0] != number.value)
+
+
+def _between_bars(text: str, number: Quantity) -> bool:
+    """Whether bars around a negative number make it positive, as in `|-12|`."""
+    around = text[max(0, number.start - 1) : number.start] + text[number.end : number.end + 1]
+    return around == "||" and number.value is not None and number.value < 0

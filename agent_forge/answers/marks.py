@@ -27,14 +27,16 @@ NEAR = 80
 # The answer may stand on the next line; hash marks after it close it.
 _HASH = re.compile(r"(?<!#)####(?!#)[ \t]*(?:\n(?=[ \t]*[^\s#])[ \t]*)?([^\n#]*)(?:#+[ \t]*$)?", re.MULTILINE)
 _BRACE = re.compile(r"\\(?:f?boxed|fbox)\s{0,3}\{|\\[{}]|[{}]")
+# Without braces, as in `\boxed 18`: what follows up to a space.
+_BARE_BOX = re.compile(r"\\(?:f?boxed|fbox)[ \t]{1,3}([^\s{$][^\s$]{0,80}?)(?=[\s$]|\\[)\]]|$)")
 _TAG = re.compile(r"<(/?)answer\s{0,3}>", re.IGNORECASE)
 # `(?=n't)` keeps the negation in the content: "the answer isn't 5" must not read as 5.
 # `2 points/answer = 48` and `the next answer was 12` are steps on the way.
 _CUE = re.compile(
     r"(?<!/)(?<!\bfirst )(?<!\bsecond )(?<!\bthird )(?<!\bnext )(?<!\bprevious )"
     r"\b(?:answers?(?:\s+to\s+(?:the|this|your)\s+(?:question|problem))?|(?:correct|right|best)\s+(?:option|choice|letter))"
-    r"[*_\s]{0,4}"
-    r"(?:[:=]|\b(?:is|are|was|equals|(?:should|would|will|must|has\s+to)\s+be)(?=n't|\b))",
+    r"[*_\s\"']{0,4}"
+    r"(?:[:=]|\b(?:is|are|was|were|equals|(?:should|would|will|must|has\s+to)\s+be)(?=n't|\b))",
     re.IGNORECASE,
 )
 _ARTICLE = r"(?:\s+(?:the|your|my|our|its|an?))?(?:\s+(?:final|correct|right|real))?\s+$"
@@ -51,11 +53,20 @@ _DENIED = re.compile(
     r"(?:\s+(?:be|been|equal|to|simply|just|exactly|the|an?|answer|is))*[\s$(*\[\\:]*$",
     re.IGNORECASE,
 )
-_ASKED = re.compile(r"[\s$)*\\\]]*(?:\?|(?:is|was|are)(?:n't|\s+(?:not|wrong|incorrect|false|impossible|too))\b)", re.I)
+_ENDS = r"[\s$)*\\\]]*"
+_WRONG = r"(?:is|was|are)(?:n't|\s+(?:not|wrong|incorrect|false|impossible|too))\b"
+_ASKED = re.compile(rf"{_ENDS}(?:\?|{_WRONG})", re.I)
+# What stands right behind an answer that is denied: `12 is wrong`.
+IS_WRONG = re.compile(_ENDS + _WRONG, re.I)
 _FILLER = re.compile(
     r"(?:[\s:*_`]|\b(?:therefore|thus|then|so|indeed|simply|just|exactly|precisely|equal\s+to|given\s+by)\b,?(?=\s+\S))*",
     re.IGNORECASE,
 )
+# `The answer would be 12 if she had 3 boxes` tells of another question.
+_CONDITIONAL = re.compile(r"\b(?:would\s+be|were)$", re.I)
+_CONDITION = re.compile(r"\b(?:if|unless)\b", re.I)
+# `{"answer": "12"}`
+_QUOTED = re.compile(r"[\"']([^\"'\n]*)[\"']")
 # Prose takes back what it said with one of these.
 CORRECTION = re.compile(r"\b(?:wait|actually|correction|scratch that|mistaken?|oops|sorry|recheck|instead)\b", re.I)
 # A denial that another answer follows: `The answer is 5. No, it is 6.`
@@ -81,7 +92,7 @@ class Mark:
 
 def find_marks(text: str) -> list[Mark]:
     """Return the last marks of the text in the order of their positions."""
-    boxes = _boxes(text)
+    boxes = [*_boxes(text), *_bare_boxes(text)]
     tags = [mark for mark in _tags(text) if not _is_around_a_box(mark)]
     formal = sorted([*_hashes(text), *boxes, *tags], key=lambda mark: mark.start)[-MOST:]
     formal = [_unless_denied(text, mark) for mark in formal]
@@ -122,6 +133,10 @@ def _boxes(text: str) -> list[Mark]:
                     content = inner.content
             marks.append(_mark("box", box[0], brace.end(), content))
     return marks
+
+
+def _bare_boxes(text: str) -> list[Mark]:
+    return [_mark("box", box.start(), box.end(), box.group(1).rstrip(".,;:")) for box in _BARE_BOX.finditer(text)]
 
 
 def _unless_denied(text: str, mark: Mark) -> Mark:
@@ -175,8 +190,11 @@ def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
         following = bisect_left(starts, cue.start())
         cut = following < len(starts) and starts[following] < end
         content = text[start : starts[following] if cut else end].strip()
+        if cue.group().rstrip(" :=")[-1] in "\"'" and (quoted := _QUOTED.match(content)):
+            content = quoted.group(1)
         asks = sentence_end is not None and sentence_end.group() == "?"
-        if asks or _SUPPOSED.search(text[max(0, cue.start() - NEAR) : cue.start()]):
+        conditional = _CONDITIONAL.search(cue.group()) and _CONDITION.search(content)
+        if asks or conditional or _SUPPOSED.search(text[max(0, cue.start() - NEAR) : cue.start()]):
             content = ""
         if content.strip("$([\\*") or not cut:
             marks.append(Mark("cue", cue.start(), end, content))

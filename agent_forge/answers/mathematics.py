@@ -17,6 +17,7 @@ from agent_forge.answers.number import last_number
 from agent_forge.answers.quantity import clean
 from agent_forge.answers.repeats import without_question
 from agent_forge.answers.symbolic import symbolically_equal
+from agent_forge.answers.text import earlier_cues
 from agent_forge.answers.values import Unreadable
 from agent_forge.records import Grade
 
@@ -32,6 +33,7 @@ _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(",
 _PROSE = re.compile(r"\b(?:[A-Za-z]{2,40}[ ,]{1,4}){2}[A-Za-z]{2}")
 _ALIGNED = re.compile(r"\\begin\{((?:align|aligned|gather|gathered|equation)\*?)\}(.*)\\end\{\1\}", re.DOTALL)
 _FORMULA = re.compile(r"[\d\\]")
+_BEGINS_WITH_FORMULA = re.compile(r"[\s*(\[-]*[\d$\\]")
 _OPERATION = re.compile(r"(?<=.)[-+*/^!]|\\(?:frac|cdot|times|sqrt|sin|cos|tan|log|ln|sum|prod|int|binom|lfloor|lceil)")
 
 
@@ -73,7 +75,7 @@ def find_answers(text: str) -> list[str]:
         said = _said(marks[-1].content)
         if not chosen or _FORMULA.search(said):
             chosen.append(said)
-    return chosen
+    return [*(_said(cue) for cue in earlier_cues(text) if _BEGINS_WITH_FORMULA.match(cue)), *chosen]
 
 
 def _corrections(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from agent_forge.answers.commitment import EXPRESSION, NEGATED, Problem, is_open_ended, read_answer, stands_alone
-from agent_forge.answers.marks import CORRECTION, Mark, find_marks, sentence_start
+from agent_forge.answers.marks import CORRECTION, IS_WRONG, Mark, find_marks, sentence_start
 from agent_forge.answers.quantity import Quantity, clean, quantities
 from agent_forge.answers.repeats import without_question
 from agent_forge.records import Grade
@@ -78,7 +78,10 @@ def last_number(text: str) -> Quantity | Problem:
     found = [number for number in quantities(text) if not _is_label(text, number)]
     if not found:
         return Problem("no number")
-    return stands_alone(text, text[sentence_start(text, found[-1].start) : found[-1].start], found)
+    last = found[-1]
+    if IS_WRONG.match(text, last.end):
+        return NEGATED
+    return stands_alone(text, text[sentence_start(text, last.start) : last.start], found)
 
 
 def _read_mark(mark: Mark) -> Quantity | Problem | None:

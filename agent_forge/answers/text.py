@@ -15,7 +15,7 @@ from agent_forge.answers.marks import CORRECTION, NO, find_marks
 from agent_forge.answers.repeats import without_question
 from agent_forge.records import Grade
 
-_EDGES = " \t\n.,;:!?\"'`*_()[]{}$“”«»"
+_EDGES = " \t\n.,;:!?\"'`*_()[]{}$“”«»。、「」"
 # What may stand around signs that are themselves the answer.
 _SIGN_EDGES = ".,;:!?\"'`*_“”"
 _WORD = re.compile(r"\w")
@@ -39,7 +39,7 @@ def grade_text(completion: str, reference: str, prompt: str = "") -> Grade:
         if _is_passage(completion, prompt) and normal(completion) == expected
         else without_question(completion, prompt)
     )
-    answers = marked_answers(said)
+    answers = [*_earlier_answers(said, len(expected.split())), *marked_answers(said)]
     if takes_back(said) and expected not in normal(said[find_marks(said)[-1].end :]):
         return Grade(extracted=None, correct=False, reason="taken back: another answer follows")
     if any(answer.rstrip(" \n\"'*_`)").endswith("?") for answer in answers) and not reference.rstrip().endswith("?"):
@@ -63,6 +63,11 @@ def takes_back(text: str) -> bool:
     return bool(CORRECTION.search(rest) or NO.search(rest))
 
 
+def _earlier_answers(text: str, longest: int) -> list[str]:
+    """Return what follows earlier cues and is as short as the answer: `The answer is easy to see` says nothing."""
+    return [content for content in earlier_cues(text) if 0 < len(content.split()) <= longest]
+
+
 def _is_passage(completion: str, prompt: str) -> bool:
     """Whether a completion quotes words from within the question, which may be the answer, and not its beginning."""
     return not " ".join(prompt.split()).casefold().startswith(" ".join(completion.split()).casefold())
@@ -75,6 +80,14 @@ def marked_answers(completion: str) -> list[str]:
     if formal:
         return formal
     return [marks[-1].content] if marks else [completion]
+
+
+def earlier_cues(completion: str) -> list[str]:
+    """Return what follows the cues before the last mark, without formal marks; none of what the text corrects."""
+    marks = find_marks(completion)
+    if not marks or any(mark.formal for mark in marks):
+        return []
+    return [mark.content for mark in marks[:-1] if not CORRECTION.search(completion, mark.end, marks[-1].start)]
 
 
 def comparison_form(reference: str) -> Callable[[str], str]:

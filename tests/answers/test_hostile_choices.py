@@ -9,6 +9,8 @@ SUM = "What is 3+4?\nA) 5\nB) 7\nC) 17\nD) 70"
 LONG = "Who is it?\nA. the cat\nB. the cat and the brown dog\nC. All of the above\nD. Both A and B"
 TRUTH = "Is it so?\nA) Yes\nB) No\nC) It is not known"
 LOWER = "Which?\n(a) red\n(b) blue\n(c) green"
+GROUPS = "Which blood group?\nA) O\nB) A\nC) B\nD) AB"
+PRONOUN = "Who went?\nA) I\nB) a dog\nC) it"
 
 RIGHT = [
     (METAL, "B", "I would go with B.|{B}|B!|B;|- B|Answer B|answer b.|**B)** iron|iron (B)|B) iron (not iron oxide)"),
@@ -19,6 +21,9 @@ RIGHT = [
     (TRUTH, "B", "No|no.|B) No|The answer is no."),
     (TRUTH, "A", "Yes|Yes, no doubt|The answer is yes."),
     (LOWER, "B", "b|(b)|blue|(b) blue|B"),
+    (GROUPS, "B", "B|(B)|B) A|The answer is B.|B because of the test|<answer>B</answer>"),
+    (GROUPS, "A", "O|A) O|The answer is O."),
+    (PRONOUN, "A", "I|A) I|The answer is I."),
 ]
 WRONG = [
     (
@@ -33,6 +38,10 @@ WRONG = [
     (TRUTH, "B", "There is no answer|I have no idea|Yes and no|no?|Yes, there is no doubt|B) Yes"),
     (TRUTH, "A", "Yes and no|Yes or no"),
     (LOWER, "B", "(b) red|(a) blue|red|a"),
+    (METAL, "B", "B is right and C is right|The answer is C. The answer is B.|The answer is B. The answer is C."),
+    (GROUPS, "B", "A|A or B|B or A|B and A|C|C) B"),
+    (GROUPS, "C", "B|C) A|B) B|The answer is B."),
+    (PRONOUN, "A", "I think so|I do not know."),
 ]
 
 

@@ -59,6 +59,8 @@ The answer can't be $5$.
 The answer cannot be $5$.
 I don't think the answer is $5$.
 The wrong answer is $5$.
+\boxed 5 \boxed 6
+The answer is $6$. The answer is $5$.
 """.strip().splitlines()
 
 
@@ -77,6 +79,11 @@ def test_certain_forms_are_accepted(forms: list[str]) -> None:
 def test_lookalikes_are_refused(forms: list[str]) -> None:
     for said, reference in (forms, forms[::-1]):
         assert not grade("math", rf"\boxed{{{said}}}", reference).correct
+
+
+@pytest.mark.parametrize("box", [r"\boxed 5", r"$\boxed 5$.", r"\[\boxed 5\]", r"\fbox 5.", r"\boxed \frac{10}2"])
+def test_a_box_without_braces_is_read(box: str) -> None:
+    assert grade("math", box, "5").correct and not grade("math", box, "6").correct
 
 
 @pytest.mark.parametrize("completion", REFUSED)
