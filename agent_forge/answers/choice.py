@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 
 from agent_forge.answers.characters import plain
-from agent_forge.answers.marks import CORRECTION, NO, find_marks, sentence_start
+from agent_forge.answers.denials import CORRECTION, NO
+from agent_forge.answers.marks import find_marks, sentence_start
 from agent_forge.answers.repeats import without_question
 from agent_forge.answers.text import earlier_cues, marked_answers, normalise_text
 from agent_forge.records import Grade

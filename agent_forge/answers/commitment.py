@@ -10,12 +10,14 @@ from agent_forge.answers.quantity import Quantity, quantities
 # Words such as a unit that may stand between a number and an operator.
 _UNIT = r"(?:\s?[a-z]{1,20}\.?){0,2}?"
 _OPERATOR_AFTER = re.compile(
-    rf"\s?[\^√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|{_UNIT}\s?"
+    rf"\s?[\^√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|\s?[·*]\s?[a-z]\b|{_UNIT}\s?"
     r"(?:[+×÷]|=(?!\s?[a-z]\s*[.$]*$)|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(]|"
-    r"\b(?:more|less|fewer|greater|larger|smaller)\s{1,3}than\s{1,3}[\d(])"
+    r"\b(?:more|less|fewer|greater|larger|smaller)\s{1,3}than\s{1,3}[\d(]|/\s*$)"
+    r"|\s(?:squared|cubed|factorial)\b"
 )
 _OPERATOR_BEFORE = re.compile(
     rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$"
+    r"|\b[a-z]\s?[-+*×÷·]\s?$|(?:^|\s)/\s?$|\b(?:log|ln|sin|cos|tan|sqrt|exp)\s?\(?$"
     r"|\b(?:half|thirds?|quarters?|twice|double|triple|square|root|multiple)\s{1,3}(?:of\s{1,3})?(?:the\s{1,3})?$"
     r"|(?:[≤≥≠≮≯]|\\(?:[gl]eq?|neq?|ne)(?![a-z])|\\not\s?=|!=|=/=|<>|(?:^|\w\s)[<>]=?)\s?$"
     r"|\b(?:almost|nearly|over|under|above|below|other\s+than|(?:close|near|next)\s+to|maybe|perhaps|possibly|probably|presumably"
@@ -24,7 +26,7 @@ _OPERATOR_BEFORE = re.compile(
 )
 _NEGATED = re.compile(
     r"\b(?:not|never|neither|unknown|cannot|no\s+longer|nothing\s+like|(?:anything|everything|all)\s+(?:but|except)|far\s+from"
-    r"|(?:might|may|could)\s+(?:also\s+)?be)\b|n't\b|\b(?:more|less|greater|fewer|other)\s+than\b",
+    r"|doubt|nobody\s+(?:would|says?|thinks?)|(?:might|may|could)\s+(?:also\s+)?(?:be|think|say|guess))\b|n't\b|\b(?:more|less|greater|fewer|other)\s+than\b",
     re.I,
 )
 _DENIED = re.compile(r"\b(?:(?:rather|other)\s+than|instead\s+of|not)\s+(?:\w{1,20}\s+){0,2}$", re.I)
@@ -52,6 +54,10 @@ _PART_WORDS = re.compile(
     r"|[\s-]+(?:dozen|hundred|thousand|million|billion)",
     re.I,
 )
+_OR_NONE = re.compile(r"\bor\s+(?:none\b|nothing\b|neither\b|not\W*$)", re.I)
+_RATHER = re.compile(r"[,;–—-]\s?(?:no|nope|wait|sorry|rather|actually|i\s+mean)\b[,:]?\s?", re.I)
+# What a text says of others' answers: `Some say 12, but it is 13`.
+_BUT = re.compile(r"\b(?:but|however|now|though)\b[^.\n]{0,20}\b(?:it|that|this|answer)\b", re.I)
 # A word in brackets says the number again, or another one: `12 (thirteen)`.
 _BRACKETED = re.compile(r"\s?\(\s?(?=[a-z])", re.I)
 _CLOSED = re.compile(r"\s?\)")
@@ -135,7 +141,7 @@ def _in_words(text: str, worded: Quantity, found: Sequence[Quantity]) -> Quantit
         return EXPRESSION
     if _OPEN_END.match(rest):
         return NEGATED
-    if any(not number.equals(worded) for number in found) or _OR.search(rest[:_NEAR]):
+    if any(not number.equals(worded) for number in found) or _OR.search(rest[:_NEAR]) or _RATHER.match(rest):
         return SEVERAL
     return worded
 
@@ -155,7 +161,7 @@ def _in_digits(text: str, found: Sequence[Quantity]) -> Quantity | Problem:
     if _OPEN_END.match(text, first.end):
         return NEGATED
     other = next((number for number in found[1:] if not number.equals(first)), None)
-    if other is not None and _OTHERWISE.search(text, first.end):
+    if (other is not None and _OTHERWISE.search(text, first.end)) or _BUT.search(text, first.end):
         return SEVERAL
     if other is not None and alternatives(text[first.end : other.start]):
         return SEVERAL
@@ -165,13 +171,16 @@ def _in_digits(text: str, found: Sequence[Quantity]) -> Quantity | Problem:
 
 
 def _says_otherwise(rest: str, number: Quantity) -> bool:
-    """Whether another number in words follows, as in `12 or thirteen` and `12 (thirteen)`."""
-    place = _OR.search(rest)
-    if place is not None and leading_cardinal(rest[place.end() :].lstrip()) is not None:
+    """Whether another number in words follows, or none: `12 or thirteen`, `12, no, thirteen`, `12 (thirteen)`."""
+    if _OR_NONE.search(rest):
         return True
-    opened = _BRACKETED.match(rest)
-    worded = leading_cardinal(rest[opened.end() :]) if opened else None
-    return bool(opened and worded and _CLOSED.match(rest, opened.end() + worded[1]) and worded[0] != number.value)
+    for place in (_OR.search(rest), _RATHER.search(rest), _BRACKETED.match(rest)):
+        worded = leading_cardinal(rest[place.end() :].lstrip()) if place else None
+        if worded is None or worded[0] == number.value:
+            continue
+        if place.re is not _BRACKETED or _CLOSED.match(rest[place.end() :].lstrip(), worded[1]):
+            return True
+    return False
 
 
 def _between_bars(text: str, number: Quantity) -> bool:

@@ -10,9 +10,10 @@ import re
 from itertools import pairwise
 
 from agent_forge.answers.commitment import Problem
+from agent_forge.answers.denials import BARE_NO, CORRECTION, NO, is_denied, says_wrong
 from agent_forge.answers.equality import same_answer
 from agent_forge.answers.latex import read_math, tidy
-from agent_forge.answers.marks import CORRECTION, NO, find_marks, is_denied
+from agent_forge.answers.marks import find_marks
 from agent_forge.answers.number import last_number
 from agent_forge.answers.quantity import clean
 from agent_forge.answers.repeats import without_question
@@ -53,8 +54,8 @@ def grade_mathematics(completion: str, reference: str, prompt: str = "") -> Grad
     if max(map(len, candidates)) > LONGEST:
         return Grade(extracted=None, correct=False, reason="too long for an answer")
     equal = _Equality()
-    if any(not equal(other, found) for other in _corrections(said)):
-        return Grade(extracted=found, correct=False, reason="taken back: another answer follows")
+    if _is_denied_behind(said) or any(not equal(other, found) for other in _corrections(said)):
+        return Grade(extracted=found, correct=False, reason="taken back by what follows")
     if not all(equal(other, found) for other in dict.fromkeys(candidates) if other != found):
         return Grade(extracted=found, correct=False, reason="contradicts itself: several different answers")
     if _is_copied(found, reference, prompt):
@@ -85,6 +86,11 @@ def _corrections(text: str) -> list[str]:
     correction = CORRECTION.search(rest) or NO.search(rest)
     formulas = _formulas(rest[correction.end() :]) if correction else []
     return [formula for _, _, formula in formulas[-1:]]
+
+
+def _is_denied_behind(text: str) -> bool:
+    marks = find_marks(text)
+    return bool(marks and BARE_NO.match(text, marks[-1].end))
 
 
 class _Equality:
@@ -125,7 +131,8 @@ def _last_formula(text: str) -> list[str]:
         return []
     spans = _formulas(text)
     if spans:
-        if is_denied(text, spans[-1][0], spans[-1][1]):
+        start, end, _ = spans[-1]
+        if is_denied(text, start, end) or BARE_NO.match(text, end) or says_wrong(text[end:]):
             return []
         first = len(spans) - 1
         while first and _CONNECTION.fullmatch(text, spans[first - 1][1], spans[first][0]):

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 
 from agent_forge.answers.characters import plain
-from agent_forge.answers.marks import CORRECTION, NO, find_marks
+from agent_forge.answers.denials import CORRECTION, NO
+from agent_forge.answers.marks import find_marks
 from agent_forge.answers.repeats import without_question
 from agent_forge.records import Grade
 

@@ -54,6 +54,12 @@ If the answer is @, all is well.
 If the answer were @, all would be well.
 The answer would be @ if all were well.
 The answer is %. The answer is @.
+The answer is @. That can't be right.
+The answer is @. Hmm, this does not seem right.
+The answer is @, which is wrong.
+<answer>@</answer> But it's not.
+I first thought the answer was @.
+You might say the answer is @.
 <think>The answer is @.</think>
 <think>The answer is @.
 The answer is @.</think>

@@ -60,6 +60,9 @@ The answer cannot be $5$.
 I don't think the answer is $5$.
 The wrong answer is $5$.
 \boxed 5 \boxed 6
+The answer is $5$. No.
+$5$. Wrong.
+So $5$. That can't be true.
 The answer is $6$. The answer is $5$.
 """.strip().splitlines()
 
