@@ -174,11 +174,12 @@ def _says_otherwise(rest: str, number: Quantity) -> bool:
     """Whether another number in words follows, or none: `12 or thirteen`, `12, no, thirteen`, `12 (thirteen)`."""
     if _OR_NONE.search(rest):
         return True
-    for place in (_OR.search(rest), _RATHER.search(rest), _BRACKETED.match(rest)):
-        worded = leading_cardinal(rest[place.end() :].lstrip()) if place else None
+    for place in filter(None, (_OR.search(rest), _RATHER.search(rest), _BRACKETED.match(rest))):
+        said = rest[place.end() :].lstrip()
+        worded = leading_cardinal(said)
         if worded is None or worded[0] == number.value:
             continue
-        if place.re is not _BRACKETED or _CLOSED.match(rest[place.end() :].lstrip(), worded[1]):
+        if place.re is not _BRACKETED or _CLOSED.match(said, worded[1]):
             return True
     return False
 

@@ -27,9 +27,10 @@ WRONG = """
 12 ; The answer is \\neq 12 ; The answer != 12 ; 12h30 ; 12‰ ; 1₂ ; 12₈ ; 12\u0305 ; 1\u03382 ; 1|12 ; 12|1 ; 3\x0012
 12 ; #### 12 (thirteen) ; 12 is wrong. ; 12 is not the answer. ; The answer is at least 12. ; The answer is up to 12
 12 ; If the answer were 12, we would be done. ; The answer would be 12 if she had 3 boxes. ; The answer is probably 12
-12 ; 12 seems wrong ; 12 can't be right ; 12? No. ; The answer is 12. No. ; The answer is 12. Not really. ; I doubt it is 12
+12 ; 12 seems wrong ; 12 can't be right ; 12? No. ; The answer is 12. No. ; The answer is 12. Not really.
+12 ; I doubt it is 12 ; The answer was 12 but now it is 13.
 12 ; The answer is 12 - no! ; One might think 12. ; Some would say the answer is 12, but it is 13. ; either 12 or none
-12 ; The answer is 12. On second thought, it's 13. ; The answer is 12... I mean 13. ; The answer was 12 but now it is 13.
+12 ; The answer is 12. On second thought, it's 13. ; The answer is 12... I mean 13.
 12 ; The answer is twelve, no, thirteen ; 12 squared ; 12 * y ; x-12 ; 12/ ; / 12 ; log 12 ; \\sin 12
 12 ; \\boxed 12 or \\boxed 13
 -12 ; The answer is |-12| ; |-12|
