@@ -10,6 +10,8 @@ _THOUGHT_TAG = re.compile(r"<(/?)think(?:ing)?>|<\|(?:start|(end))ofthought\|>",
 # Sub-questions of a worked answer are numbered; they end nothing.
 _OPENING = r"[ \t>*#]{0,8}(?:Q|Question|Human|User)[ \t]{0,3}:[ \t*]{0,8}"
 _BEGINS = re.compile(rf"\s*{_OPENING}")
+# A closing </s> may also end struck text.
+_END = re.compile(r"<\|(?:im_end|im_start|endoftext|end_of_text|eot_id|end)\|>|<end_of_turn>|<eos>|</s>|\[INST\]")
 _ANOTHER = re.compile(rf"\n{_OPENING}(?:\n[ \t]{{0,8}})?(?=[^\s*])")
 
 
@@ -30,7 +32,13 @@ def without_thoughts(completion: str) -> str:
     return " ".join(kept)
 
 
-def before_another_question(completion: str) -> str:
-    """Return what is written before the model opens another question; all of it when it begins with a question."""
+def before_end(completion: str) -> str:
+    """Return what is written before the model ends its turn or opens another question.
+
+    All of it when it begins with a question: then that may be the one it answers.
+    """
+    end = _END.search(completion)
+    if end and not (end.group() == "</s>" and "<s>" in completion[: end.start()]):
+        completion = completion[: end.start()]
     another = None if _BEGINS.match(completion) else _ANOTHER.search(completion)
     return completion[: another.start()] if another and completion[: another.start()].strip() else completion

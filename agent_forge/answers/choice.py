@@ -32,8 +32,8 @@ _BULLET = re.compile(r"^[-•>]\s+")
 _NAMED = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3}\(?([A-Z])\b|\(([A-Z])\)|^[ \t*\[]*([A-Z])[ \t*.\]]*$"
     # Closing a line: `It must be B.`, `Therefore, B.`
-    r"|\b(?:is|be|with|say|[Ii]t's|[Cc]hoose|[Pp]ick|[Ss]elect|[Pp]refer|(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o|[Ww]ait|[Nn]o"
-    r"|[Aa]ctually|[Ss]orry),?)\s+([A-Z])[ \t*.]*$"
+    r"|\b(?:is|be|with|say|[Ii]t's|[Cc]hoose|[Pp]ick|[Ss]elect|[Pp]refer|[Mm]eant?|(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o|[Ww]ait"
+    r"|[Aa]ctually|[Ss]orry),?|[Nn]o,)\s+([A-Z])[ \t*.]*$"
     r"|\b(?:[Aa]nswer|ANSWER)\s+([A-Za-z])[ \t*.]*$",
     re.M,
 )
@@ -44,12 +44,16 @@ _BESIDE = re.compile(
 )
 # An option that is one of these stands in many a sentence that does not choose it.
 _COMMON = frozenset({"i", "a", "it", "no", "not", "none", "neither", "never", "nothing", "so"})
-_BOTH = re.compile(r"\b(?:and|or)\s+(?:no|not|none|neither|never|nothing|so)\b", re.I)
+_BOTH = re.compile(r"\b(?:and|or)\s+(?:no|not|none|neither|never|nothing|so)\b|\?\W{0,3}no\b", re.I)
 _FIRST_WORD = re.compile(r"\W*(\w+)\s?[.,;:!–—]")
 _DENIED = re.compile(
     r"\W*(?:is|was|are)(?:n't|\s+(?:not|never|wrong|incorrect|false|out|eliminated|ruled|impossible))\b", re.I
 )
-_NEGATED = re.compile(r"\b(?:not|cannot|never|neither|nor|except|wrong)\b|n't\b", re.I)
+_NEGATED = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|except|wrong|(?<!no )doubt|suppos(?:e|ing)|imagine"
+    r"|might|may|could|perhaps|maybe|possibly)\b|n't\b",
+    re.I,
+)
 # Numbers whole: `0.7`, `-7`, `7%` and `7,000` do not hold 7.
 _WORD = re.compile(r"-?\.?\d\w*(?:[.,/:^]\w+)*%?|\w+")
 

@@ -6,12 +6,13 @@ import re
 NEAR = 80
 
 _DENIED = re.compile(
-    r"(?:\b(?:not|never|neither|nor|cannot)|n't|\b(?:rather|other|less|more|greater|fewer)\s+than|\binstead\s+of|\b(?:anything|everything)\s+but)"
+    r"(?:\b(?:not|never|neither|nor|cannot)|n't|\b(?:rather|other|less|more|greater|fewer)\s+than|\binstead\s+of|\b(?:anything|everything)\s+but"
+    r"|\bdoubt|\bfalse\s+that|\b(?:reject|discard|exclude|suppose|assume)|\b(?:might|may|could)\s+(?:also\s+)?(?:be|say|guess|think))"
     r"(?:\s+(?:be|been|equal|to|simply|just|exactly|the|an?|answer|is))*[\s$(*\[\\:]*$",
     re.IGNORECASE,
 )
 _ENDS = r"[\s$)*\\\]]*"
-_FALSE = r"(?:wrong|incorrect|false|mistaken|impossible)\b"
+_FALSE = r"(?:wrong|incorrect|false|mistaken|impossible|invalid|extraneous|rejected|excluded)\b"
 _NOT_TRUE = (
     r"(?:ca|can|does|did|could|is|was|wo|would)(?:n't|\s?not)\s+(?:(?:be|seem|look|sound)\s+)?(?:quite\s+|really\s+)?"
     r"(?:right|correct|true)\b"
@@ -24,7 +25,7 @@ _ASKED = re.compile(rf"{_ENDS}(?:\?|{_IS_WRONG})", re.I)
 # `which is wrong`, `That can't be right.`, `but it's not.`
 _TAKES_BACK = re.compile(
     rf"\b(?:that|this|it|which)(?:(?:'s|\s+(?:is|was|seems|looks|must\s+be|may\s+be|might\s+be|could\s+be))\s+(?:\w+\s+)?"
-    rf"(?:{_FALSE}|not\s+(?:it|right|correct|true)\b)|\s+{_NOT_TRUE}|(?:'s\s+not|\s+is\s+not|\s+isn't)(?=\s*(?:[.!]|$)))"
+    rf"(?:{_FALSE}|not\s+(?:it|right|correct|true|valid|possible|allowed)\b)|\s+{_NOT_TRUE}|(?:'s\s+not|\s+is\s+not|\s+isn't)(?=\s*(?:[.!]|$)))"
     r"|[,;–—-]\s*(?:no|nope|not)\b\s*[.!]*\s*$",
     re.I,
 )

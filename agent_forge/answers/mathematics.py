@@ -28,6 +28,12 @@ MOST_SYMBOLIC = 4
 
 _DELIMITER = re.compile(r"\\[()\[\]]|\$\$|(?<!\\)\$")
 _CONNECTION = re.compile(r"\s*(?:,|;|,?\s*\b(?:and|or)\b)?\s*")
+# What makes the formulas on its two sides the ends of a range, or the second a rival of the first.
+_RANGE = re.compile(r"\s*(?:to|through|versus|vs\.?|[-–—~])\s*", re.I)
+_RIVAL = re.compile(
+    r"[\s,;.–—-]*\b(?:no|or|but|wait|actually|sorry|rather|maybe|perhaps|possibly|i\s+mean|(?:could|might|may)\s+also)\b",
+    re.I,
+)
 _NEGATED = re.compile(r"\s*(?:n't|not|never|neither)\b", re.I)
 _LEAD = re.compile(r"^(?:so|thus|hence|therefore|then|finally)\b[,:]?\s+", re.I)
 _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(", re.I)
@@ -122,6 +128,11 @@ def _said(content: str) -> str:
         if not _CONNECTION.fullmatch(content, span[1], following[0]):
             break
         joined.append(following)
+    rest = content[joined[-1][1] :]
+    if len(joined) < len(spans) and (
+        _RIVAL.match(rest) or _RANGE.fullmatch(content, joined[-1][1], spans[len(joined)][0])
+    ):
+        return ""
     return ", ".join(formula for _, _, formula in joined)
 
 
@@ -133,6 +144,8 @@ def _last_formula(text: str) -> list[str]:
     if spans:
         start, end, _ = spans[-1]
         if is_denied(text, start, end) or BARE_NO.match(text, end) or says_wrong(text[end:]):
+            return []
+        if len(spans) > 1 and _RANGE.fullmatch(text, spans[-2][1], start):
             return []
         first = len(spans) - 1
         while first and _CONNECTION.fullmatch(text, spans[first - 1][1], spans[first][0]):

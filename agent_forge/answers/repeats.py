@@ -2,7 +2,7 @@
 
 import re
 
-from agent_forge.answers.asides import before_another_question
+from agent_forge.answers.asides import before_end
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 # Shorter prompts, passages and beginnings turn up in honest answers by chance.
@@ -21,8 +21,8 @@ def without_question(completion: str, prompt: str) -> str:
         prompt: the question; one of fewer than five tokens is left alone, as in `2+2` answered by `2+2=4`.
     """
     if len(_TOKEN.findall(prompt)) < FEWEST_TOKENS:
-        return before_another_question(completion)
-    rest = before_another_question(completion.replace(prompt.strip(), " "))
+        return before_end(completion)
+    rest = before_end(completion.replace(prompt.strip(), " "))
     words = rest.split()
     said, asked = " ".join(words).casefold(), " ".join(prompt.split()).casefold()
     begins = len(words) >= FEWEST_BEGINNING and asked.startswith(said)

@@ -39,6 +39,7 @@ WRONG = [
     (TRUTH, "A", "Yes and no|Yes or no"),
     (LOWER, "B", "(b) red|(a) blue|red|a"),
     (METAL, "B", "B is right and C is right|The answer is C. The answer is B.|The answer is B. The answer is C."),
+    (METAL, "B", "Suppose it is B|One might say B|I doubt it is B|No B|The answer is B... I mean C.|iron? No."),
     (GROUPS, "B", "A|A or B|B or A|B and A|C|C) B"),
     (GROUPS, "C", "B|C) A|B) B|The answer is B."),
     (PRONOUN, "A", "I think so|I do not know."),

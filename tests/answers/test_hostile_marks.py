@@ -29,6 +29,8 @@ RIGHT = (
     "That was wrong. The answer is @.",
     '{"answer": "@"}',
     "<think>The answer is @.</think>The answer is @.",
+    "The answer is @.<|im_end|>\n<|im_start|>user\nThe answer is not it.",
+    "<s>No!</s> The answer is @.",
     "Then it is hard to say</think>\n<answer>@</answer>",
     "The answer is @.\n\nQuestion: What is it in Italy?\nAnswer: None of them",
     "The answer is @.\nQ:\nWhat is it in Italy?\nA: None of them",
