@@ -44,7 +44,7 @@ _ARTICLE = r"(?:\s+(?:the|your|my|our|its|an?))?(?:\s+(?:final|correct|right|rea
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppos(?:e|ing)|assum(?:e|ing)|unless|doubt|false|untrue|wrong|incorrect|impossible|unlikely"
     r"|perhaps|maybe|possibly|thought|(?:some|one|you|people|many|others?)\s+(?:\w+\s+){0,2}(?:think|say|guess|believe)s?)"
-    rf"(?:\s+that)?{_ARTICLE}"
+    rf"(?:\s+to\s+(?:say|think|claim|assume))?(?:\s+that)?{_ARTICLE}"
     r"|(?:\b(?:not|never|nobody|no\s+one|cannot|hardly)|n't)"
     rf"(?:\s+(?!(?:so|thus|hence|therefore|then|and|but|because)\b)\w+){{0,3}}{_ARTICLE}",
     re.IGNORECASE,

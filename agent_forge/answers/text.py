@@ -41,7 +41,7 @@ def grade_text(completion: str, reference: str, prompt: str = "") -> Grade:
         else without_question(completion, prompt)
     )
     answers = [*_earlier_answers(said, len(expected.split())), *marked_answers(said)]
-    if takes_back(said) and expected not in normal(said[find_marks(said)[-1].end :]):
+    if takes_back(said) and not _holds(normal(said[find_marks(said)[-1].end :]), expected):
         return Grade(extracted=None, correct=False, reason="taken back: another answer follows")
     if any(answer.rstrip(" \n\"'*_`)").endswith("?") for answer in answers) and not reference.rstrip().endswith("?"):
         return Grade(extracted=None, correct=False, reason="a question, not an answer")
@@ -55,6 +55,11 @@ def grade_text(completion: str, reference: str, prompt: str = "") -> Grade:
     return Grade(
         extracted=answer[:200], correct=correct, reason="equal" if correct else f"expected {reference.strip()[:200]}"
     )
+
+
+def _holds(text: str, words: str) -> bool:
+    """Whether words stand in a text whole: `invalid` does not hold `valid`."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
 
 
 def takes_back(text: str) -> bool:
@@ -104,4 +109,7 @@ def _signs(text: str) -> str:
 def normalise_text(text: str) -> str:
     """Return a text's normal form: NFKC, case folded, white space single, no markup, punctuation or quotes around."""
     bare = _MARKUP.sub(lambda match: match.group(1) or " ", plain(text))
-    return " ".join(bare.casefold().split()).strip(_EDGES)
+    text = " ".join(bare.casefold().split())
+    stripped = text.strip(_EDGES)
+    # The point of `.3` is no punctuation.
+    return f".{stripped}" if stripped[:1].isdigit() and f".{stripped}" in text else stripped

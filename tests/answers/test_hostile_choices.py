@@ -75,10 +75,15 @@ def test_a_passage_of_the_question_may_be_the_answer() -> None:
         "The answer is Marie. No, it's Pierre.",
         "The answer is Marie. Actually, Pierre.",
         "<answer>Marie</answer> Wait, Pierre.",
+        "The answer is Marie. No, Annemarie.",
     ],
 )
 def test_a_text_that_is_taken_back_is_refused(completion: str) -> None:
     assert not grade("text", completion, "Marie").correct
+
+
+def test_a_leading_point_is_no_punctuation() -> None:
+    assert not grade("text", ".3", "3").correct and grade("text", "The answer is .3.", ".3").correct
 
 
 def test_type_set_texts_are_read() -> None:

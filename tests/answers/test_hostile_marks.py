@@ -61,6 +61,7 @@ The answer is @. Hmm, this does not seem right.
 The answer is @, which is wrong.
 <answer>@</answer> But it's not.
 I first thought the answer was @.
+It is wrong to say that the answer is @.
 You might say the answer is @.
 <think>The answer is @.</think>
 <think>The answer is @.
