@@ -36,6 +36,8 @@ _THAT_IS_WRONG = re.compile(
 )
 
 
+# Samples of one question often say the same, in one round and in the next.
+@lru_cache(maxsize=1 << 11)
 def grade_number(completion: str, reference: str, prompt: str = "") -> Grade:
     """Compare the completion's number with the reference, exactly.
 
