@@ -196,8 +196,8 @@ def collate(
         masked: whether packed examples are kept apart by a mask.
     """
     width = max(sum(len(example.input_ids) for example in row) for row in rows)
-    fields_FBT = np.stack([_padded_row(row, width) for row in rows], axis=1)
-    ids_BT, labels_BT, segments_BT, positions_BT = torch.from_numpy(fields_FBT).to(device)
+    fields_KBT = np.stack([_padded_row(row, width) for row in rows], axis=1)
+    ids_BT, labels_BT, segments_BT, positions_BT = torch.from_numpy(fields_KBT).to(device)
     return PackedBatch(
         input_ids_BT=ids_BT,
         labels_BT=labels_BT,
@@ -263,16 +263,16 @@ def _chunks(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
 
 
 def _padded_row(row: Sequence[TrainingExample], width: int) -> np.ndarray:
-    """Return ids, labels, segments and positions of one row, (F=4, T=width)."""
-    fields_FT = np.zeros((4, width), dtype=np.int64)
-    fields_FT[1] = IGNORED_LABEL
+    """Return ids, labels, segments and positions of one row, (4, width)."""
+    fields_KT = np.zeros((4, width), dtype=np.int64)
+    fields_KT[1] = IGNORED_LABEL
     start = 0
     for number, example in enumerate(row, start=1):
         end = start + len(example.input_ids)
-        fields_FT[0, start:end] = example.input_ids
+        fields_KT[0, start:end] = example.input_ids
         counted = np.array(example.supervised[1:], dtype=bool)
-        fields_FT[1, start + 1 : end][counted] = fields_FT[0, start + 1 : end][counted]
-        fields_FT[2, start:end] = number
-        fields_FT[3, start:end] = np.arange(end - start)
+        fields_KT[1, start + 1 : end][counted] = fields_KT[0, start + 1 : end][counted]
+        fields_KT[2, start:end] = number
+        fields_KT[3, start:end] = np.arange(end - start)
         start = end
-    return fields_FT
+    return fields_KT
