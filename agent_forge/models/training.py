@@ -41,6 +41,9 @@ from agent_forge.models.target_loss import TargetLoss
 from agent_forge.models.training_state import Checkpoints, TrainingProgress, TrainingState, Weights
 from agent_forge.records import LossPoint
 
+# So many trained values the optimizer moves at once on a CPU too, where that takes memory for as many more.
+MOST_AT_ONCE = 2**24
+
 
 @dataclass(frozen=True)
 class ProgressEvent:
@@ -210,7 +213,8 @@ class Training:
         When memory runs out, the passes are made again with gradient checkpointing, which changes no weight, and so
         are all after them.
         """
-        self._model.train()
+        if not self._model.training:
+            self._model.train()
         index = self.progress.step
         generators = self._generators()
         found = self._tried(index)
@@ -314,6 +318,10 @@ def _optimizer(trainable: Trainable, settings: BakeSettings) -> torch.optim.Adam
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
-    # Value by value where some are in parts: its functions for many at once take either or.
-    foreach = False if any(map(is_part, trainable.parameters.values())) else None
+    if any(map(is_part, trainable.parameters.values())):
+        # Its functions for many values at once take either parts or whole values.
+        foreach: bool | None = False
+    else:
+        # The same numbers with fewer calls, for copies of all that is trained: on a GPU PyTorch's own choice.
+        foreach = True if trainable.trainable_parameters <= MOST_AT_ONCE else None
     return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=foreach)
