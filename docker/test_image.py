@@ -4,7 +4,9 @@ It is no part of the test suite, since it needs a container engine and the image
 """
 
 import json
+import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +27,8 @@ USER = random.Random().randint(10_000, 2_000_000_000)
 
 
 # runc starts where the host's control groups are of both versions; limits are those that a plain user may set.
-PODMAN = ("podman", "--runtime", "/usr/sbin/runc")
+RUNC = shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin")
+PODMAN = ("podman", "--runtime", RUNC or "runc")
 
 
 def podman(*arguments: str) -> subprocess.CompletedProcess:
@@ -65,6 +68,41 @@ def test_it_starts_as_any_user_on_a_read_only_root():
 @pytest.mark.parametrize("name", ["kfp", "pip", "pytest", "setuptools"])
 def test_what_a_stage_does_not_need_is_not_in_it(name):
     assert podman(*container("python3", "-c", f"import {name}")).returncode == 1
+
+
+def test_everything_that_stages_import_is_in_it():
+    code = (
+        "import importlib, pkgutil, agent_forge\n"
+        "for found in pkgutil.walk_packages(agent_forge.__path__, 'agent_forge.'):\n"
+        "    if found.name != 'agent_forge.models.vllm_processor':\n"
+        "        importlib.import_module(found.name)\n"
+        "for name in ('datasets', 'pyarrow', 'gguf', 'sentencepiece', 'math_verify', 'boto3', 'cryptography'):\n"
+        "    importlib.import_module(name)\n"
+    )
+    done = podman(*container("python3", "-c", code))
+    assert done.returncode == 0, done.stderr
+
+
+def test_code_answers_are_refused_in_one_line_where_nothing_could_judge_them():
+    config = '{"allow_code_execution": true}'
+    values = {
+        "model_path": "bundled://champion",
+        "output_path": "pipeline://",
+        "eval_dataset": "code",
+        "config": config,
+    }
+    done = podman(
+        *container(
+            "forge",
+            "stage",
+            "resolve-champion",
+            "--executor-input",
+            json.dumps({"inputs": {"parameterValues": values}}),
+        )
+    )
+    assert done.returncode == 2, done.stderr
+    complaint = done.stderr.splitlines()[-1]
+    assert complaint.startswith("forge: ") and "bubblewrap" in complaint, done.stderr
 
 
 @pytest.mark.parametrize("tool", ["gcc", "cc", "make", "git", "curl"])
