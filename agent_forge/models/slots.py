@@ -193,12 +193,16 @@ class SlotCache(Cache):  # type: ignore[misc]
     def copy(self, moves: Sequence[tuple[int, int]], length: int) -> None:
         """Copy the first `length` positions of slots into others; `moves` are pairs of source and target."""
         room = max(target for _, target in moves) + 1
+        by_device: dict[torch.device, tuple[torch.Tensor, ...]] = {}
         for layer in self._stored:
             if layer.slots is not None:
                 layer.slots = _roomy(layer.slots, layer.slots, room, length)
-                sources, targets = torch.tensor(moves, device=layer.slots[0].device).unbind(1)
+                device = layer.slots[0].device
+                if device not in by_device:
+                    by_device[device] = torch.tensor(moves, device=device).unbind(1)
+                sources, targets = by_device[device]
                 for stored in layer.slots:
-                    stored[targets, :, :length] = stored[sources, :, :length]
+                    stored[:, :, :length].index_copy_(0, targets, stored[:, :, :length].index_select(0, sources))
 
     def reserve(self, slots: int, length: int) -> None:
         """Make room for so many slots of so many positions in every layer that has any."""
