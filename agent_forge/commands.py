@@ -127,8 +127,10 @@ def grade(
     from agent_forge.records import CompletionRow, read_rows
 
     source = str(questions) if questions else dataset
-    if source is None:
-        raise ConfigError("give --questions FILE.jsonl or --dataset NAME: completions are graded against a reference")
+    if source is None or (questions and dataset):
+        raise ConfigError(
+            "give one of --questions FILE.jsonl and --dataset NAME: completions are graded against a reference"
+        )
     by_id = {
         question.id: question
         for part in load_task(source, dataset_path, allow_code_execution).parts.values()

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 
 from agent_forge.answers.characters import plain
-from agent_forge.answers.marks import CORRECTION, NO, find_marks, sentence_start
+from agent_forge.answers.denials import CORRECTION, NO
+from agent_forge.answers.marks import find_marks, sentence_start
 from agent_forge.answers.repeats import without_question
-from agent_forge.answers.text import marked_answers, normalise_text
+from agent_forge.answers.text import earlier_cues, marked_answers, normalise_text
 from agent_forge.records import Grade
 
 _OPTION_LINE = re.compile(r"^[ \t]{0,8}(?:[-*][ \t]{1,4})?\(?([A-Z])(?:\)[.:]?|[.:])[ \t]{1,8}(\S[^\n]*)", re.MULTILINE)
@@ -26,28 +27,33 @@ _HEAD = re.compile(
     r"(?:(?:the\s)?(?:option|choice|letter)\s{1,3})?[(\[{]?([A-Z])(?:[)\]}.:,;!]|\s*$|\s{1,3}(?:because|since|is|or|and)\b)",
     re.I,
 )
-_EDGES = " \t\n*_`$\"'"
+_EDGES = " \t\n*_`$\"'{}"
 _BULLET = re.compile(r"^[-•>]\s+")
 _NAMED = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s{1,3}\(?([A-Z])\b|\(([A-Z])\)|^[ \t*\[]*([A-Z])[ \t*.\]]*$"
     # Closing a line: `It must be B.`, `Therefore, B.`
-    r"|\b(?:is|be|with|say|[Ii]t's|[Cc]hoose|[Pp]ick|[Ss]elect|[Pp]refer|(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o|[Ww]ait|[Nn]o"
-    r"|[Aa]ctually|[Ss]orry),?)\s+([A-Z])[ \t*.]*$"
+    r"|\b(?:is|be|with|say|[Ii]t's|[Cc]hoose|[Pp]ick|[Ss]elect|[Pp]refer|[Mm]eant?|(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o|[Ww]ait"
+    r"|[Aa]ctually|[Ss]orry),?|[Nn]o,)\s+([A-Z])[ \t*.]*$"
     r"|\b(?:[Aa]nswer|ANSWER)\s+([A-Za-z])[ \t*.]*$",
     re.M,
 )
 _BESIDE = re.compile(
     r"(?:[/,&;]|\b(?:or|and|nor|either|option|choice))\s{0,3}"
-    r"(?:(?!not\b)[a-z]{1,20}\s{1,3}){0,2}\(?([A-Z])\b(?!\s+\w)|(?<!not )\(([A-Z])\)"
+    r"(?:(?!not\b)[a-z]{1,20}\s{1,3}){0,2}"
+    r"\(?(?:([A-Z])\b(?!\s+\w)|([B-HJ-Z])\s+(?:is|are|too|also|both)\b)|(?<!not )\(([A-Z])\)"
 )
 # An option that is one of these stands in many a sentence that does not choose it.
-_COMMON = frozenset({"no", "not", "none", "neither", "never", "nothing", "so"})
-_BOTH = re.compile(r"\b(?:and|or)\s+(?:no|not|none|neither|never|nothing|so)\b", re.I)
+_COMMON = frozenset({"i", "a", "it", "no", "not", "none", "neither", "never", "nothing", "so"})
+_BOTH = re.compile(r"\b(?:and|or)\s+(?:no|not|none|neither|never|nothing|so)\b|\?\W{0,3}no\b", re.I)
 _FIRST_WORD = re.compile(r"\W*(\w+)\s?[.,;:!–—]")
 _DENIED = re.compile(
     r"\W*(?:is|was|are)(?:n't|\s+(?:not|never|wrong|incorrect|false|out|eliminated|ruled|impossible))\b", re.I
 )
-_NEGATED = re.compile(r"\b(?:not|cannot|never|neither|nor|except|wrong)\b|n't\b", re.I)
+_NEGATED = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|except|wrong|(?<!no )doubt|suppos(?:e|ing)|imagine"
+    r"|might|may|could|perhaps|maybe|possibly)\b|n't\b",
+    re.I,
+)
 # Numbers whole: `0.7`, `-7`, `7%` and `7,000` do not hold 7.
 _WORD = re.compile(r"-?\.?\d\w*(?:[.,/:^]\w+)*%?|\w+")
 
@@ -65,8 +71,9 @@ def grade_choice(completion: str, reference: str, prompt: str) -> Grade:
     if expected is None:
         return Grade(extracted=None, correct=False, reason=f"the reference {reference[:80]!r} is no option")
     said = completion if _is_option(completion, options) else without_question(completion, prompt)
-    answers = [_TEXT.sub(r"\1", plain(answer)) for answer in marked_answers(said)]
+    answers = [_typeset(answer) for answer in marked_answers(said)]
     letters = {_chosen(answer, options) for answer in answers}
+    letters |= {_chosen(_typeset(answer), options) for answer in earlier_cues(said)} - {None}
     if len(letters) > 1:
         return Grade(extracted=None, correct=False, reason="contradicts itself: several marked answers")
     letter = letters.pop()
@@ -103,6 +110,10 @@ def reference_letter(reference: str, options: Mapping[str, str]) -> str | None:
     return _by_text(normalise_text(reference), options)
 
 
+def _typeset(answer: str) -> str:
+    return _TEXT.sub(r"\1", plain(answer))
+
+
 def _is_option(completion: str, options: Mapping[str, str]) -> bool:
     """Whether a completion is one option as the question writes it: not a repetition, however long it is."""
     if len(completion) > 2 * sum(map(len, options.values())) + 100:
@@ -128,8 +139,11 @@ def _chosen(answer: str, options: Mapping[str, str]) -> str | None:
     letter, rest = head.group(1).upper(), bare[head.end(1) :]
     if options and letter not in options:
         return None
-    if (whole := _by_text(normalise_text(bare[head.end() :]), options)) is not None:
-        return letter if whole == letter else None
+    text = normalise_text(bare[head.end() :])
+    if (whole := _by_text(text, options)) is not None:
+        # In `A or B` the second is no text of the first.
+        agrees = letter == whole or (options[letter] == text and not head.group()[-1].isalpha())
+        return letter if agrees else None
     if _DENIED.match(rest):
         return None
     texts = _texts_in(rest, options)
@@ -164,6 +178,9 @@ def _letters(pattern: re.Pattern[str], text: str, options: Mapping[str, str]) ->
 
 
 def _by_text(text: str, options: Mapping[str, str]) -> str | None:
+    # Where a text is a letter of the list, as in `A) B`, the letter counts.
+    if text.upper() in options:
+        return text.upper()
     found = [letter for letter, option in options.items() if option and option == text]
     return found[0] if len(found) == 1 else None
 
@@ -174,7 +191,7 @@ def _texts_in(text: str, options: Mapping[str, str]) -> set[str]:
     found = set()
     for letter, option in sorted(options.items(), key=lambda item: -len(item[1])):
         wanted = _spaced_words(option)
-        if wanted.strip() and wanted in words:
+        if wanted.strip() and wanted.strip().upper() not in options and wanted in words:
             found.add(letter)
             words = words.replace(wanted, " | ")
     return found

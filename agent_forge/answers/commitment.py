@@ -10,20 +10,23 @@ from agent_forge.answers.quantity import Quantity, quantities
 # Words such as a unit that may stand between a number and an operator.
 _UNIT = r"(?:\s?[a-z]{1,20}\.?){0,2}?"
 _OPERATOR_AFTER = re.compile(
-    rf"\s?[\^√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|{_UNIT}\s?"
+    rf"\s?[\^√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|\s?[·*]\s?[a-z]\b|{_UNIT}\s?"
     r"(?:[+×÷]|=(?!\s?[a-z]\s*[.$]*$)|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(]|"
-    r"\b(?:more|less|fewer|greater|larger|smaller)\s{1,3}than\s{1,3}[\d(])"
+    r"\b(?:more|less|fewer|greater|larger|smaller)\s{1,3}than\s{1,3}[\d(]|/\s*$)"
+    r"|\s(?:squared|cubed|factorial)\b"
 )
 _OPERATOR_BEFORE = re.compile(
     rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$"
+    r"|\b[a-z]\s?[-+*×÷·]\s?$|(?:^|\s)/\s?$|\b(?:log|ln|sin|cos|tan|sqrt|exp)\s?\(?$"
     r"|\b(?:half|thirds?|quarters?|twice|double|triple|square|root|multiple)\s{1,3}(?:of\s{1,3})?(?:the\s{1,3})?$"
     r"|(?:[≤≥≠≮≯]|\\(?:[gl]eq?|neq?|ne)(?![a-z])|\\not\s?=|!=|=/=|<>|(?:^|\w\s)[<>]=?)\s?$"
-    r"|\b(?:almost|nearly|over|under|above|below|other\s+than|(?:close|near|next)\s+to|maybe|perhaps|possibly)\s$",
+    r"|\b(?:almost|nearly|over|under|above|below|other\s+than|(?:close|near|next)\s+to|maybe|perhaps|possibly|probably|presumably"
+    r"|(?:most|very)\s+likely)\s$",
     re.I,
 )
 _NEGATED = re.compile(
     r"\b(?:not|never|neither|unknown|cannot|no\s+longer|nothing\s+like|(?:anything|everything|all)\s+(?:but|except)|far\s+from"
-    r"|(?:might|may|could)\s+(?:also\s+)?be)\b|n't\b|\b(?:more|less|greater|fewer|other)\s+than\b",
+    r"|doubt|nobody\s+(?:would|says?|thinks?)|(?:might|may|could)\s+(?:also\s+)?(?:be|think|say|guess))\b|n't\b|\b(?:more|less|greater|fewer|other)\s+than\b",
     re.I,
 )
 _DENIED = re.compile(r"\b(?:(?:rather|other)\s+than|instead\s+of|not)\s+(?:\w{1,20}\s+){0,2}$", re.I)
@@ -51,6 +54,15 @@ _PART_WORDS = re.compile(
     r"|[\s-]+(?:dozen|hundred|thousand|million|billion)",
     re.I,
 )
+_OR_NONE = re.compile(r"\bor\s+(?:none\b|nothing\b|neither\b|not\W*$)", re.I)
+_RATHER = re.compile(r"[,;–—-]\s?(?:no|nope|wait|sorry|rather|actually|i\s+mean)\b[,:]?\s?", re.I)
+# What a text says of others' answers: `Some say 12, but it is 13`.
+_BUT = re.compile(r"\b(?:but|however|now|though)\b[^.\n]{0,20}\b(?:it|that|this|answer)\b", re.I)
+# A word in brackets says the number again, or another one: `12 (thirteen)`.
+_BRACKETED = re.compile(r"\s?\(\s?(?=[a-z])", re.I)
+_CLOSED = re.compile(r"\s?\)")
+# Behind a cue a bound is no answer; in prose `She needs at least 12.` is one.
+_BOUND = re.compile(r"\b(?:at\s+(?:least|most)|up\s+to|no\s+(?:more|less|fewer)\s+than)\s+$", re.I)
 # Further apart than this, two numbers are not alternatives of each other.
 _NEAR = 60
 
@@ -72,7 +84,7 @@ def read_answer(text: str) -> Quantity | Problem | None:
     """Return the one number of a cleaned text that should hold an answer; None when there is no number in it."""
     found = quantities(text)
     start = found[0].start if found else len(text)
-    if _NEGATED.search(text, 0, start):
+    if _NEGATED.search(text, 0, start) or _BOUND.search(text[:start][-_NEAR:]):
         return NEGATED
     worded = leading_cardinal(text)
     if worded is not None and worded[1] <= start:
@@ -91,9 +103,9 @@ def stands_alone(text: str, before: str, found: Sequence[Quantity]) -> Quantity 
     last = found[-1]
     if last.value is None:
         return AMBIGUOUS
-    if _OPERATOR_AFTER.match(text, last.end) or _OPERATOR_BEFORE.search(before[-100:]):
+    if _OPERATOR_AFTER.match(text, last.end) or _OPERATOR_BEFORE.search(before[-100:]) or _between_bars(text, last):
         return EXPRESSION
-    if _worded_alternative(text[last.end : last.end + _NEAR]):
+    if _says_otherwise(text[last.end : last.end + _NEAR], last):
         return SEVERAL
     near = before[-_NEAR:]
     if _ASKS.search(before):
@@ -129,7 +141,7 @@ def _in_words(text: str, worded: Quantity, found: Sequence[Quantity]) -> Quantit
         return EXPRESSION
     if _OPEN_END.match(rest):
         return NEGATED
-    if any(not number.equals(worded) for number in found) or _OR.search(rest[:_NEAR]):
+    if any(not number.equals(worded) for number in found) or _OR.search(rest[:_NEAR]) or _RATHER.match(rest):
         return SEVERAL
     return worded
 
@@ -144,21 +156,35 @@ def _in_digits(text: str, found: Sequence[Quantity]) -> Quantity | Problem:
     first = found[0]
     if first.value is None:
         return AMBIGUOUS
-    if _OPERATOR_BEFORE.search(text[: first.start][-100:]):
+    if _OPERATOR_BEFORE.search(text[: first.start][-100:]) or _between_bars(text, first):
         return EXPRESSION
     if _OPEN_END.match(text, first.end):
         return NEGATED
     other = next((number for number in found[1:] if not number.equals(first)), None)
-    if other is not None and _OTHERWISE.search(text, first.end):
+    if (other is not None and _OTHERWISE.search(text, first.end)) or _BUT.search(text, first.end):
         return SEVERAL
     if other is not None and alternatives(text[first.end : other.start]):
         return SEVERAL
-    if other is None and _worded_alternative(text[first.end : first.end + _NEAR]):
+    if other is None and _says_otherwise(text[first.end : first.end + _NEAR], first):
         return SEVERAL
     return first
 
 
-def _worded_alternative(rest: str) -> bool:
-    """Whether a number in words follows an `or`, as in `12 or thirteen`."""
-    place = _OR.search(rest)
-    return place is not None and leading_cardinal(rest[place.end() :].lstrip()) is not None
+def _says_otherwise(rest: str, number: Quantity) -> bool:
+    """Whether another number in words follows, or none: `12 or thirteen`, `12, no, thirteen`, `12 (thirteen)`."""
+    if _OR_NONE.search(rest):
+        return True
+    for place in filter(None, (_OR.search(rest), _RATHER.search(rest), _BRACKETED.match(rest))):
+        said = rest[place.end() :].lstrip()
+        worded = leading_cardinal(said)
+        if worded is None or worded[0] == number.value:
+            continue
+        if place.re is not _BRACKETED or _CLOSED.match(said, worded[1]):
+            return True
+    return False
+
+
+def _between_bars(text: str, number: Quantity) -> bool:
+    """Whether bars around a negative number make it positive, as in `|-12|`."""
+    around = text[max(0, number.start - 1) : number.start] + text[number.end : number.end + 1]
+    return around == "||" and number.value is not None and number.value < 0

@@ -39,6 +39,8 @@ _SAME_BRACKETS = {"pmatrix": "matrix", "bmatrix": "matrix", "matrix": "matrix"}
 _RELATIONS = frozenset({"=", "<", ">", r"\le", r"\ge", r"\ne"})
 _FLIPPED = {">": "<", r"\ge": r"\le"}
 _MEMBER = re.compile(r"^\s*[A-Za-z]\s*\\in(?![A-Za-z])")
+_ENTRY = r"\s{0,3}(?:[A-Za-z]|\\[a-z]+)(?:_\w|_\{\w+\})?\s{0,3}"
+_NAMED_TUPLE = re.compile(rf"^\s*\({_ENTRY}(?:,{_ENTRY}){{1,5}}\)\s*=\s*(?=\()")
 _INTERVAL = re.compile(r"\s*[(\[].*,.*[)\]]\s*$", re.DOTALL)
 _LETTER = re.compile(r"[A-Za-z]|\\[a-z]+")
 # What an answer may be called: `x`, `x_1`, `f(2)`, `P(A)`, `AB`, `\angle ABC`, `\text{Area}`.
@@ -74,6 +76,9 @@ def _same(found: str, expected: str, symbolic: Symbolic) -> bool:
         return True
     if _MEMBER.match(found) is None or _MEMBER.match(expected) is None:
         found, expected = _MEMBER.sub("", found), _MEMBER.sub("", expected)
+    if _NAMED_TUPLE.match(found) is None or _NAMED_TUPLE.match(expected) is None:
+        # `(x,y) = (1,2)`
+        found, expected = _NAMED_TUPLE.sub("", found), _NAMED_TUPLE.sub("", expected)
     if (matrix := _same_matrices(found, expected, symbolic)) is not None:
         return matrix
     if _INTERVAL.match(found) or _INTERVAL.match(expected):

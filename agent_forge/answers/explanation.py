@@ -5,6 +5,7 @@ Read with the graders' own functions, after the grade is made; it never changes 
 
 from typing import Literal
 
+from agent_forge.answers.asides import without_thoughts
 from agent_forge.answers.characters import encodable
 from agent_forge.answers.marks import Mark, Style, find_marks
 from agent_forge.answers.quantity import clean
@@ -20,7 +21,7 @@ class Explanation(Record):
 
     Attributes:
         place: the mark that decides: hash, box, tag or cue; `end` or `whole text` without a mark; `program` for code;
-            `nothing` when the completion says nothing beside the question's own words.
+            `nothing` when the completion says nothing beside thoughts and the question's own words.
         excerpt: the text there, shortened in the middle.
         marks: how many marks the completion has; several must agree.
         reference: what was expected, shortened.
@@ -52,7 +53,7 @@ def explain(kind: AnswerKind, completion: str, reference: str, prompt: str, grad
 def _read(kind: AnswerKind, completion: str, prompt: str, grade: Grade) -> tuple[Place, str, int]:
     if kind == "code":
         return "program", grade.extracted or "", 0
-    said = without_question(completion, prompt)
+    said = without_question(without_thoughts(completion), prompt)
     text = clean(said) if kind == "number" else said
     marks = find_marks(text)
     if not text.strip():
@@ -71,7 +72,7 @@ def _deciding(kind: AnswerKind, marks: list[Mark]) -> Mark:
 
 def _why(place: Place, reference: str, grade: Grade) -> str:
     if place == "nothing":
-        return "the completion says nothing beside the question's own words"
+        return "the completion says nothing beside thoughts and the question's own words"
     if place == "program":
         return "the program passes the tests" if grade.correct else f"not accepted: {grade.reason}"
     if grade.correct:

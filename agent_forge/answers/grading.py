@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from agent_forge.answers.asides import without_thoughts
 from agent_forge.answers.characters import encodable
 from agent_forge.answers.choice import grade_choice, read_options, reference_letter
 from agent_forge.answers.code import code_reference_problem, grade_code
@@ -30,14 +31,15 @@ def grade(
     """
     require_grader(kind, allow_code_execution)
     completion = encodable(completion)
+    if kind == "code":
+        return grade_code(completion, reference, prompt)
+    completion = without_thoughts(completion)
     if kind == "number":
         return grade_number(completion, reference, prompt)
     if kind == "choice":
         return grade_choice(completion, reference, prompt)
     if kind == "text":
         return grade_text(completion, reference, prompt)
-    if kind == "code":
-        return grade_code(completion, reference, prompt)
     # Its packages are an extra, and loading them takes longer than the other graders together.
     from agent_forge.answers.mathematics import grade_mathematics
 

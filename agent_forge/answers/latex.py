@@ -52,12 +52,14 @@ _REWRITES = tuple(
         (r"\\mathbb\s?(?:\{R\}|R(?![A-Za-z]))", r"(-\\infty,\\infty)"),
         (r"\\varnothing(?![A-Za-z])|\\\{\s{0,3}\\\}", r"\\emptyset "),
         (r"\\(?:bf|rm|it|bfseries)(?![A-Za-z])\s?(?!\s?\{)", ""),
+        (r"\\(?:mathrm|rm)\s?\{\s?([ei])\s?\}", r"\1 "),
         (r"\\(?:mbox|mathrm|textbf|mathbf|textit|textrm|rm|hbox|bf)\s?(?=\{)", r"\\text"),
         (
             r"(?<![\d.])(\d{0,20})\.(\d{0,20})\\(?:overline|bar|dot)\s?\{(\d{1,20})\}",
             lambda match: _recurring(*match.groups()),
         ),
         (r"\\operatorname\s?\{([a-z]+)\}", r"\\\1 "),
+        (r"(?<!\\)\\[()\[\]]", ""),
         (r"\\f?box(?:ed)?\s?(?=\{)", ""),
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits)(?![A-Za-z])\.?", ""),
@@ -91,6 +93,8 @@ _IN_BRACKETS = re.compile(r"^[(\[]\s*\\begin\{matrix\}(.*)\\end\{matrix\}\s*[)\]
 _IN_BRACES = re.compile(r"^\{([^{}\\]*)\}$")
 _DEGREE = re.compile(r"\s*(?:\\degree|degrees?)\s*$")
 _LETTER = re.compile(r"[^\W\d_]")
+# `5 or more` and `5 if x > 0` count nothing in a unit.
+_CONDITION = re.compile(r"\s*(?:or|and|if|unless|but|not|when|for)\b", re.I)
 _ARTICLE = re.compile(r"^(?:an?|the) (?=\w)", re.I)
 _WORD = re.compile(r"[A-Za-z]{3,}(?:[ '-][A-Za-z]+)*")
 
@@ -122,8 +126,10 @@ def read_math(latex: str) -> MathAnswer:
         return MathAnswer("", text=_ARTICLE.sub("", normalise_text(whole.group(1) if whole else body)))
     percent = body.endswith("%")
     if percent:
-        body = body.rstrip("%\\ ")
+        body = body[:-1].rstrip("\\ ")
     body, unit = _without_unit(body)
+    if not unit and r"\$" in latex:
+        unit = "dollars"
     if not re.search(r"[(\[{]", body.replace(r"\frac{", "")):
         body = _SPACED.sub(lambda match: match.group().replace(" ", ""), body)
         body = _GROUPED.sub(lambda match: match.group().replace(",", ""), body)
@@ -144,6 +150,8 @@ def same_unit(first: str, second: str) -> bool:
     """Whether two units may be one: absent on one side, or of one power and equal or one short for the other."""
     if not first or not second:
         return True
+    if "dollars" in (first, second):
+        return "cent" not in first + second
     (one, one_power), (other, other_power) = _unit_power(first), _unit_power(second)
     short, long = sorted((one.removesuffix("s"), other.removesuffix("s")), key=len)
     letters = iter(long)
@@ -173,7 +181,9 @@ def _without_unit(body: str) -> tuple[str, str]:
         return body[: degree.start()], "degrees"
     for pattern in (_TRAILING_TEXT, _TRAILING_WORDS):
         unit = pattern.search(body)
-        if unit and unit.start() and not body[: unit.start()].endswith((",", "+", "-", "=")):
+        if unit is None or _CONDITION.match(unit.group(1)):
+            continue
+        if unit.start() and not body[: unit.start()].endswith((",", "+", "-", "=")):
             power = f"^{unit.group(2)}" if unit.group(2) else ""
             return body[: unit.start()].strip(), normalise_text(unit.group(1)) + power
     return body, ""

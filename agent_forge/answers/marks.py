@@ -17,49 +17,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from agent_forge.answers.denials import NEAR, is_denied, says_wrong
+
 Style = Literal["hash", "box", "tag", "cue"]
 
 LONGEST = 1000
 MOST = 64
-# So far before a cue, words may say that it is none.
-NEAR = 80
 
 # The answer may stand on the next line; hash marks after it close it.
 _HASH = re.compile(r"(?<!#)####(?!#)[ \t]*(?:\n(?=[ \t]*[^\s#])[ \t]*)?([^\n#]*)(?:#+[ \t]*$)?", re.MULTILINE)
 _BRACE = re.compile(r"\\(?:f?boxed|fbox)\s{0,3}\{|\\[{}]|[{}]")
+# Without braces, as in `\boxed 18`: what follows up to a space.
+_BARE_BOX = re.compile(r"\\(?:f?boxed|fbox)[ \t]{1,3}([^\s{$][^\s$]{0,80}?)(?=[\s$]|\\[)\]]|$)")
 _TAG = re.compile(r"<(/?)answer\s{0,3}>", re.IGNORECASE)
 # `(?=n't)` keeps the negation in the content: "the answer isn't 5" must not read as 5.
 # `2 points/answer = 48` and `the next answer was 12` are steps on the way.
 _CUE = re.compile(
     r"(?<!/)(?<!\bfirst )(?<!\bsecond )(?<!\bthird )(?<!\bnext )(?<!\bprevious )"
     r"\b(?:answers?(?:\s+to\s+(?:the|this|your)\s+(?:question|problem))?|(?:correct|right|best)\s+(?:option|choice|letter))"
-    r"[*_\s]{0,4}"
-    r"(?:[:=]|\b(?:is|are|was|equals|(?:should|would|will|must|has\s+to)\s+be)(?=n't|\b))",
+    r"[*_\s\"']{0,4}"
+    r"(?:[:=]|\b(?:is|are|was|were|equals|(?:should|would|will|must|has\s+to)\s+be)(?=n't|\b))",
     re.IGNORECASE,
 )
 _ARTICLE = r"(?:\s+(?:the|your|my|our|its|an?))?(?:\s+(?:final|correct|right|real))?\s+$"
 # What leaves open whether the answer follows, or denies it: `if the answer is 5`, `I don't think the answer is 5`.
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppos(?:e|ing)|assum(?:e|ing)|unless|doubt|false|untrue|wrong|incorrect|impossible|unlikely"
-    rf"|perhaps|maybe|possibly)(?:\s+that)?{_ARTICLE}"
+    r"|perhaps|maybe|possibly|thought|(?:some|one|you|people|many|others?)\s+(?:\w+\s+){0,2}(?:think|say|guess|believe)s?)"
+    rf"(?:\s+to\s+(?:say|think|claim|assume))?(?:\s+that)?{_ARTICLE}"
     r"|(?:\b(?:not|never|nobody|no\s+one|cannot|hardly)|n't)"
     rf"(?:\s+(?!(?:so|thus|hence|therefore|then|and|but|because)\b)\w+){{0,3}}{_ARTICLE}",
     re.IGNORECASE,
 )
-_DENIED = re.compile(
-    r"(?:\b(?:not|never|neither|nor|cannot)|n't|\b(?:rather|other|less|more|greater|fewer)\s+than|\binstead\s+of|\b(?:anything|everything)\s+but)"
-    r"(?:\s+(?:be|been|equal|to|simply|just|exactly|the|an?|answer|is))*[\s$(*\[\\:]*$",
-    re.IGNORECASE,
-)
-_ASKED = re.compile(r"[\s$)*\\\]]*(?:\?|(?:is|was|are)(?:n't|\s+(?:not|wrong|incorrect|false|impossible|too))\b)", re.I)
 _FILLER = re.compile(
     r"(?:[\s:*_`]|\b(?:therefore|thus|then|so|indeed|simply|just|exactly|precisely|equal\s+to|given\s+by)\b,?(?=\s+\S))*",
     re.IGNORECASE,
 )
-# Prose takes back what it said with one of these.
-CORRECTION = re.compile(r"\b(?:wait|actually|correction|scratch that|mistaken?|oops|sorry|recheck|instead)\b", re.I)
-# A denial that another answer follows: `The answer is 5. No, it is 6.`
-NO = re.compile(r"\bno\b[,.!:]", re.I)
+# `The answer would be 12 if she had 3 boxes` tells of another question.
+_CONDITIONAL = re.compile(r"\b(?:would\s+be|were)$", re.I)
+_CONDITION = re.compile(r"\b(?:if|unless)\b", re.I)
+# `{"answer": "12"}`
+_QUOTED = re.compile(r"[\"']([^\"'\n]*)[\"']")
 # After `!` only a new sentence ends the old one: `5! = 120` goes on.
 _SENTENCE_END = re.compile(r"[.?](?=\s|$|[\"'*)])|!(?=\s*(?:$|[A-Z]))|\n")
 
@@ -81,11 +79,19 @@ class Mark:
 
 def find_marks(text: str) -> list[Mark]:
     """Return the last marks of the text in the order of their positions."""
-    boxes = _boxes(text)
+    boxes = find_boxes(text)
     tags = [mark for mark in _tags(text) if not _is_around_a_box(mark)]
     formal = sorted([*_hashes(text), *boxes, *tags], key=lambda mark: mark.start)[-MOST:]
     formal = [_unless_denied(text, mark) for mark in formal]
-    return sorted([*formal, *_cues(text, formal)], key=lambda mark: mark.start)
+    marks = sorted([*formal, *_cues(text, formal)], key=lambda mark: mark.start)
+    if marks and says_wrong(text[marks[-1].end : marks[-1].end + LONGEST]):
+        marks[-1] = replace(marks[-1], content="")
+    return marks
+
+
+def find_boxes(text: str) -> list[Mark]:
+    """Return the outermost boxes in the order of their positions, whatever stands around them."""
+    return sorted([*_boxes(text), *_bare_boxes(text)], key=lambda mark: mark.start)
 
 
 def sentence_start(text: str, before: int) -> int:
@@ -124,14 +130,13 @@ def _boxes(text: str) -> list[Mark]:
     return marks
 
 
+def _bare_boxes(text: str) -> list[Mark]:
+    return [_mark("box", box.start(), box.end(), box.group(1).rstrip(".,;:")) for box in _BARE_BOX.finditer(text)]
+
+
 def _unless_denied(text: str, mark: Mark) -> Mark:
     r"""Return a mark without its content when the words around it deny it or ask, as in `it is not \boxed{5}`."""
     return replace(mark, content="") if mark.style != "hash" and is_denied(text, mark.start, mark.end) else mark
-
-
-def is_denied(text: str, start: int, end: int) -> bool:
-    """Whether the words right before or after `text[start:end]` deny it or ask for it."""
-    return bool(_DENIED.search(text[max(0, start - NEAR) : start]) or _ASKED.match(text[end : end + 40]))
 
 
 def _is_around_a_box(tag: Mark) -> bool:
@@ -175,8 +180,12 @@ def _cues(text: str, formal: Sequence[Mark]) -> list[Mark]:
         following = bisect_left(starts, cue.start())
         cut = following < len(starts) and starts[following] < end
         content = text[start : starts[following] if cut else end].strip()
+        if cue.group().rstrip(" :=")[-1] in "\"'" and (quoted := _QUOTED.match(content)):
+            content = quoted.group(1)
         asks = sentence_end is not None and sentence_end.group() == "?"
-        if asks or _SUPPOSED.search(text[max(0, cue.start() - NEAR) : cue.start()]):
+        conditional = _CONDITIONAL.search(cue.group()) and _CONDITION.search(content)
+        supposed = _SUPPOSED.search(text[max(0, cue.start() - NEAR) : cue.start()])
+        if asks or conditional or supposed or says_wrong(content, 1):
             content = ""
         if content.strip("$([\\*") or not cut:
             marks.append(Mark("cue", cue.start(), end, content))

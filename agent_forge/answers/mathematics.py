@@ -10,13 +10,15 @@ import re
 from itertools import pairwise
 
 from agent_forge.answers.commitment import Problem
+from agent_forge.answers.denials import BARE_NO, CORRECTION, NO, is_denied, says_wrong
 from agent_forge.answers.equality import same_answer
 from agent_forge.answers.latex import read_math, tidy
-from agent_forge.answers.marks import CORRECTION, NO, find_marks, is_denied
+from agent_forge.answers.marks import find_marks
 from agent_forge.answers.number import last_number
 from agent_forge.answers.quantity import clean
 from agent_forge.answers.repeats import without_question
 from agent_forge.answers.symbolic import symbolically_equal
+from agent_forge.answers.text import earlier_cues
 from agent_forge.answers.values import Unreadable
 from agent_forge.records import Grade
 
@@ -26,12 +28,19 @@ MOST_SYMBOLIC = 4
 
 _DELIMITER = re.compile(r"\\[()\[\]]|\$\$|(?<!\\)\$")
 _CONNECTION = re.compile(r"\s*(?:,|;|,?\s*\b(?:and|or)\b)?\s*")
+# What makes the formulas on its two sides the ends of a range, or the second a rival of the first.
+_RANGE = re.compile(r"\s*(?:to|through|versus|vs\.?|[-–—~])\s*", re.I)
+_RIVAL = re.compile(
+    r"[\s,;.–—-]*\b(?:no|or|but|wait|actually|sorry|rather|maybe|perhaps|possibly|i\s+mean|(?:could|might|may)\s+also)\b",
+    re.I,
+)
 _NEGATED = re.compile(r"\s*(?:n't|not|never|neither)\b", re.I)
 _LEAD = re.compile(r"^(?:so|thus|hence|therefore|then|finally)\b[,:]?\s+", re.I)
 _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(", re.I)
 _PROSE = re.compile(r"\b(?:[A-Za-z]{2,40}[ ,]{1,4}){2}[A-Za-z]{2}")
 _ALIGNED = re.compile(r"\\begin\{((?:align|aligned|gather|gathered|equation)\*?)\}(.*)\\end\{\1\}", re.DOTALL)
 _FORMULA = re.compile(r"[\d\\]")
+_BEGINS_WITH_FORMULA = re.compile(r"[\s*(\[-]*[\d$\\]")
 _OPERATION = re.compile(r"(?<=.)[-+*/^!]|\\(?:frac|cdot|times|sqrt|sin|cos|tan|log|ln|sum|prod|int|binom|lfloor|lceil)")
 
 
@@ -51,8 +60,8 @@ def grade_mathematics(completion: str, reference: str, prompt: str = "") -> Grad
     if max(map(len, candidates)) > LONGEST:
         return Grade(extracted=None, correct=False, reason="too long for an answer")
     equal = _Equality()
-    if any(not equal(other, found) for other in _corrections(said)):
-        return Grade(extracted=found, correct=False, reason="taken back: another answer follows")
+    if _is_denied_behind(said) or any(not equal(other, found) for other in _corrections(said)):
+        return Grade(extracted=found, correct=False, reason="taken back by what follows")
     if not all(equal(other, found) for other in dict.fromkeys(candidates) if other != found):
         return Grade(extracted=found, correct=False, reason="contradicts itself: several different answers")
     if _is_copied(found, reference, prompt):
@@ -73,7 +82,7 @@ def find_answers(text: str) -> list[str]:
         said = _said(marks[-1].content)
         if not chosen or _FORMULA.search(said):
             chosen.append(said)
-    return chosen
+    return [*(_said(cue) for cue in earlier_cues(text) if _BEGINS_WITH_FORMULA.match(cue)), *chosen]
 
 
 def _corrections(text: str) -> list[str]:
@@ -83,6 +92,11 @@ def _corrections(text: str) -> list[str]:
     correction = CORRECTION.search(rest) or NO.search(rest)
     formulas = _formulas(rest[correction.end() :]) if correction else []
     return [formula for _, _, formula in formulas[-1:]]
+
+
+def _is_denied_behind(text: str) -> bool:
+    marks = find_marks(text)
+    return bool(marks and BARE_NO.match(text, marks[-1].end))
 
 
 class _Equality:
@@ -114,6 +128,11 @@ def _said(content: str) -> str:
         if not _CONNECTION.fullmatch(content, span[1], following[0]):
             break
         joined.append(following)
+    rest = content[joined[-1][1] :]
+    if len(joined) < len(spans) and (
+        _RIVAL.match(rest) or _RANGE.fullmatch(content, joined[-1][1], spans[len(joined)][0])
+    ):
+        return ""
     return ", ".join(formula for _, _, formula in joined)
 
 
@@ -123,7 +142,10 @@ def _last_formula(text: str) -> list[str]:
         return []
     spans = _formulas(text)
     if spans:
-        if is_denied(text, spans[-1][0], spans[-1][1]):
+        start, end, _ = spans[-1]
+        if is_denied(text, start, end) or BARE_NO.match(text, end) or says_wrong(text[end:]):
+            return []
+        if len(spans) > 1 and _RANGE.fullmatch(text, spans[-2][1], start):
             return []
         first = len(spans) - 1
         while first and _CONNECTION.fullmatch(text, spans[first - 1][1], spans[first][0]):

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from agent_forge.answers.commitment import EXPRESSION, NEGATED, Problem, is_open_ended, read_answer, stands_alone
-from agent_forge.answers.marks import CORRECTION, Mark, find_marks, sentence_start
+from agent_forge.answers.denials import BARE_NO, CORRECTION, is_asked, says_wrong
+from agent_forge.answers.marks import Mark, find_marks, sentence_start
 from agent_forge.answers.quantity import Quantity, clean, quantities
 from agent_forge.answers.repeats import without_question
 from agent_forge.records import Grade
@@ -31,9 +32,6 @@ _HEDGE = re.compile(
 )
 _CONCLUSION = re.compile(r"\b(?:so|therefore|thus|hence|final|finally|result|total)\b", re.I)
 _WRONG = re.compile(r"\b(?:no|wrong|incorrect|mistaken?)\b", re.I)
-_THAT_IS_WRONG = re.compile(
-    r"\b(?:that|this|it)(?:'s|\s+is|\s+was)\s+(?:wrong|incorrect|not\s+(?:right|correct))\b", re.I
-)
 
 
 # Samples of one question often say the same, in one round and in the next.
@@ -67,7 +65,7 @@ def find_number(text: str) -> Quantity | Problem:
     """Return the number that a cleaned text commits to, or why there is none."""
     marks = find_marks(text)
     if marks and not marks[-1].content:
-        return Problem("nothing follows the place where the answer belongs")
+        return Problem("nothing stands where the answer belongs, or it is denied there")
     read = [(mark, _read_mark(mark)) for mark in marks]
     answers = [(mark, answer) for mark, answer in read if answer is not None]
     return _agreed(text, answers) if answers else last_number(text)
@@ -80,7 +78,10 @@ def last_number(text: str) -> Quantity | Problem:
     found = [number for number in quantities(text) if not _is_label(text, number)]
     if not found:
         return Problem("no number")
-    return stands_alone(text, text[sentence_start(text, found[-1].start) : found[-1].start], found)
+    last = found[-1]
+    if is_asked(text[last.end :]) or BARE_NO.match(text, last.end) or says_wrong(text[last.end :]):
+        return NEGATED
+    return stands_alone(text, text[sentence_start(text, last.start) : last.start], found)
 
 
 def _read_mark(mark: Mark) -> Quantity | Problem | None:
@@ -125,7 +126,7 @@ def _unless_taken_back(rest: str, answer: Quantity) -> Quantity | Problem:
     corrected = CORRECTION.search(rest) is not None
     numbers = quantities(rest)
     if not numbers:
-        denied = _THAT_IS_WRONG.search(rest) or (corrected and _WRONG.search(rest))
+        denied = BARE_NO.match(rest) or says_wrong(rest) or (corrected and _WRONG.search(rest))
         return Problem("taken back") if denied else answer
     last = numbers[-1]
     if last.equals(answer):

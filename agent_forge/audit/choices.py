@@ -44,8 +44,11 @@ def cases(question: Question, _others: tuple[str, ...]) -> Iterator[Case]:
 
 def _texts(gold: str, wrong: list[str], options: dict[str, str]) -> Iterator[Case]:
     yield Case("letter and text", f"{gold}) {options[gold]}", right=True)
-    yield Case("the option's text", options[gold], right=True)
+    # A text that is a letter of the list is read as that letter.
+    if options[gold].upper() not in options:
+        yield Case("the option's text", options[gold], right=True)
     for other in wrong:
-        yield Case("another option's text", options[other], right=False)
-        yield Case("the letter with another's text", f"{gold}) {options[other]}", right=False)
+        if options[other].upper() not in options:
+            yield Case("another option's text", options[other], right=False)
+            yield Case("the letter with another's text", f"{gold}) {options[other]}", right=False)
         yield Case("another letter with the text", f"{other}) {options[gold]}", right=False)

@@ -9,6 +9,8 @@ SUM = "What is 3+4?\nA) 5\nB) 7\nC) 17\nD) 70"
 LONG = "Who is it?\nA. the cat\nB. the cat and the brown dog\nC. All of the above\nD. Both A and B"
 TRUTH = "Is it so?\nA) Yes\nB) No\nC) It is not known"
 LOWER = "Which?\n(a) red\n(b) blue\n(c) green"
+GROUPS = "Which blood group?\nA) O\nB) A\nC) B\nD) AB"
+PRONOUN = "Who went?\nA) I\nB) a dog\nC) it"
 
 RIGHT = [
     (METAL, "B", "I would go with B.|{B}|B!|B;|- B|Answer B|answer b.|**B)** iron|iron (B)|B) iron (not iron oxide)"),
@@ -19,6 +21,9 @@ RIGHT = [
     (TRUTH, "B", "No|no.|B) No|The answer is no."),
     (TRUTH, "A", "Yes|Yes, no doubt|The answer is yes."),
     (LOWER, "B", "b|(b)|blue|(b) blue|B"),
+    (GROUPS, "B", "B|(B)|B) A|The answer is B.|B because of the test|<answer>B</answer>"),
+    (GROUPS, "A", "O|A) O|The answer is O."),
+    (PRONOUN, "A", "I|A) I|The answer is I."),
 ]
 WRONG = [
     (
@@ -33,6 +38,11 @@ WRONG = [
     (TRUTH, "B", "There is no answer|I have no idea|Yes and no|no?|Yes, there is no doubt|B) Yes"),
     (TRUTH, "A", "Yes and no|Yes or no"),
     (LOWER, "B", "(b) red|(a) blue|red|a"),
+    (METAL, "B", "B is right and C is right|The answer is C. The answer is B.|The answer is B. The answer is C."),
+    (METAL, "B", "Suppose it is B|One might say B|I doubt it is B|No B|The answer is B... I mean C.|iron? No."),
+    (GROUPS, "B", "A|A or B|B or A|B and A|C|C) B"),
+    (GROUPS, "C", "B|C) A|B) B|The answer is B."),
+    (PRONOUN, "A", "I think so|I do not know."),
 ]
 
 
@@ -65,10 +75,15 @@ def test_a_passage_of_the_question_may_be_the_answer() -> None:
         "The answer is Marie. No, it's Pierre.",
         "The answer is Marie. Actually, Pierre.",
         "<answer>Marie</answer> Wait, Pierre.",
+        "The answer is Marie. No, Annemarie.",
     ],
 )
 def test_a_text_that_is_taken_back_is_refused(completion: str) -> None:
     assert not grade("text", completion, "Marie").correct
+
+
+def test_a_leading_point_is_no_punctuation() -> None:
+    assert not grade("text", ".3", "3").correct and grade("text", "The answer is .3.", ".3").correct
 
 
 def test_type_set_texts_are_read() -> None:

@@ -27,6 +27,13 @@ RIGHT = (
     "If not, the answer is @.",
     "It is not hard: the answer is @.",
     "That was wrong. The answer is @.",
+    '{"answer": "@"}',
+    "<think>The answer is @.</think>The answer is @.",
+    "The answer is @.<|im_end|>\n<|im_start|>user\nThe answer is not it.",
+    "<s>No!</s> The answer is @.",
+    "Then it is hard to say</think>\n<answer>@</answer>",
+    "The answer is @.\n\nQuestion: What is it in Italy?\nAnswer: None of them",
+    "The answer is @.\nQ:\nWhat is it in Italy?\nA: None of them",
 )
 WRONG = """
 <answer>@</answer><answer>%</answer>
@@ -46,6 +53,21 @@ It is unlikely that the answer is @
 Nobody thinks the answer is @
 Perhaps the answer is @
 If the answer is @, all is well.
+If the answer were @, all would be well.
+The answer would be @ if all were well.
+The answer is %. The answer is @.
+The answer is @. That can't be right.
+The answer is @. Hmm, this does not seem right.
+The answer is @, which is wrong.
+<answer>@</answer> But it's not.
+I first thought the answer was @.
+It is wrong to say that the answer is @.
+You might say the answer is @.
+<think>The answer is @.</think>
+<think>The answer is @.
+The answer is @.</think>
+<think>The answer is @.</think>The answer is %.
+%\\n\\nQuestion: What is it in Italy?\\nAnswer: @
 """.strip().splitlines()
 
 
@@ -61,5 +83,5 @@ def test_the_answer_is_found(kind: AnswerKind, reference: str, other: str, promp
 def test_what_is_not_said_is_no_answer(
     kind: AnswerKind, reference: str, other: str, prompt: str, completion: str
 ) -> None:
-    said = completion.replace("@", reference).replace("%", other)
+    said = completion.replace("@", reference).replace("%", other).replace(r"\n", "\n")
     assert not grade(kind, said, reference, prompt).correct

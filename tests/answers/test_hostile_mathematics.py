@@ -22,6 +22,10 @@ x \ge 2 ; [2,\infty) ; 2 \le x
 x_1 ; x₁
 52₈ ; 52_8
 x=3, y=4 ; y=4, x=3 ; 3,4
+(2,\frac{\pi}{2}) ; (r,\theta) = (2,\frac{\pi}{2}) ; (2, 0.5\pi)
+e^2 ; \mathrm{e}^{2} ; {\rm e}^2
+5 ; \(5\) ; \[ 5 \]
+\$36 ; 36 ; 36\text{ dollars} ; \$36.00
 """
 DIFFERENT = r"""
 2x ; x2
@@ -41,6 +45,13 @@ x=3, y=4 ; 4,3
 5 ; \overline{5}
 \begin{matrix}1&2\end{matrix} ; (1,2)
 1 000 ; 1,0
+\$36 ; 36\text{ cents}
+5 ; 5\text{ or more}
+5 ; 5\text{ if }x>0
+(x,y)=(1,2) ; (y,x)=(1,2)
+(x,y)=(1,2) ; (2,1)
+1+\frac{1}{\mathrm{e}} ; 1-\frac1e
+10\% ; 10\%\%
 """
 REFUSED = r"""
 The answer is not \boxed{5}.
@@ -59,6 +70,20 @@ The answer can't be $5$.
 The answer cannot be $5$.
 I don't think the answer is $5$.
 The wrong answer is $5$.
+\boxed 5 \boxed 6
+The answer is $5$. No.
+$4$ to $5$
+The answer is $4$–$5$.
+The answer is $5$, no, $6$.
+The answer is $5$, but it could be $6$.
+One might think $x=5$.
+It is false that $x=5$.
+$x=5$ is extraneous.
+We reject $5$
+$5$, which is not valid.
+$5$. Wrong.
+So $5$. That can't be true.
+The answer is $6$. The answer is $5$.
 """.strip().splitlines()
 
 
@@ -77,6 +102,11 @@ def test_certain_forms_are_accepted(forms: list[str]) -> None:
 def test_lookalikes_are_refused(forms: list[str]) -> None:
     for said, reference in (forms, forms[::-1]):
         assert not grade("math", rf"\boxed{{{said}}}", reference).correct
+
+
+@pytest.mark.parametrize("box", [r"\boxed 5", r"$\boxed 5$.", r"\[\boxed 5\]", r"\fbox 5.", r"\boxed \frac{10}2"])
+def test_a_box_without_braces_is_read(box: str) -> None:
+    assert grade("math", box, "5").correct and not grade("math", box, "6").correct
 
 
 @pytest.mark.parametrize("completion", REFUSED)

@@ -11,6 +11,8 @@ RIGHT = """
 -5 ; ‒5 ; ⁻5 ; ➖5 ; —5 ; -**5** ; -(5) ; −$5 ; The answer is negative five.
 1.5 ; 1\u066b5 ; ١\u066b٥ ; 1½ ; 1 1/2
 1234 ; 1\u066c234 ; 1\u202f234 ; 1'234 ; 1,234.
+12 ; $12/day ; 12 km/h ; The answer is 12, or twelve. ; 12 kg·m ; I would say the answer is 12.
+12 ; #### 12 (twelve) ; She needs at least 12. ; \\boxed 12 ; 12 (three of which are red) ; | total | 12 |
 10 ; Multiplying through, we get 10 = b
 """
 WRONG = """
@@ -23,6 +25,15 @@ WRONG = """
 12 ; The answer is twelve point five ; The answer is twelve to thirteen ; The answer is twelve squared
 12 ; The answer is twelve twelfths ; The answer is twelve over two ; ≠ 12 ; x \\ne 12 ; x \\neq 12 ; \\not= 12 ; != 12
 12 ; The answer is \\neq 12 ; The answer != 12 ; 12h30 ; 12‰ ; 1₂ ; 12₈ ; 12\u0305 ; 1\u03382 ; 1|12 ; 12|1 ; 3\x0012
+12 ; #### 12 (thirteen) ; 12 is wrong. ; 12 is not the answer. ; The answer is at least 12. ; The answer is up to 12
+12 ; If the answer were 12, we would be done. ; The answer would be 12 if she had 3 boxes. ; The answer is probably 12
+12 ; 12 seems wrong ; 12 can't be right ; 12? No. ; The answer is 12. No. ; The answer is 12. Not really.
+12 ; I doubt it is 12 ; The answer was 12 but now it is 13.
+12 ; The answer is 12 - no! ; One might think 12. ; Some would say the answer is 12, but it is 13. ; either 12 or none
+12 ; The answer is 12. On second thought, it's 13. ; The answer is 12... I mean 13.
+12 ; The answer is twelve, no, thirteen ; 12 squared ; 12 * y ; x-12 ; 12/ ; / 12 ; log 12 ; \\sin 12
+12 ; \\boxed 12 or \\boxed 13
+-12 ; The answer is |-12| ; |-12|
 128 ; 12₈
 0.3 ; 0.3\u0305
 2 ; The answer is two sevenths ; The answer is two eighths ; The answer is two over three ; The answer is two-thirds

@@ -13,15 +13,12 @@ of its rows:
 Rows of the original data set have no `answer`; theirs is the last box of the solution.
 """
 
-import re
-
-from agent_forge.answers.marks import find_marks
+from agent_forge.answers.marks import find_boxes
 from agent_forge.errors import QuestionError
 from agent_forge.questions.sources.published import HubPart, Published
 from agent_forge.questions.sources.task import Row, published_question, text_field
 from agent_forge.records import Question
 
-_BARE_BOX = re.compile(r"\\f?boxed\s+([^\s{}$.,]+)")
 _SUBJECTS = (
     "algebra",
     "counting_and_probability",
@@ -42,11 +39,10 @@ def read_row(row: Row, where: str) -> Question:
 
 def _last_box(row: Row, where: str) -> str:
     solution = text_field(row, "solution", where)
-    boxes = [mark.content for mark in find_marks(solution) if mark.style == "box"]
-    found = boxes or _BARE_BOX.findall(solution)
-    if not found:
+    boxes = find_boxes(solution)
+    if not boxes:
         raise QuestionError(f"{where}: neither an answer nor a \\boxed{{}} in the solution; one of them is expected")
-    return str(found[-1])
+    return boxes[-1].content
 
 
 _MATH500 = HubPart("HuggingFaceH4/MATH-500", (None,), "test")
