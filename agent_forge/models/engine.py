@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from agent_forge.models.choosing import Decoding, choose_tokens
@@ -53,7 +52,7 @@ class _Row:
     known: tuple[int, ...]
     prompt: tuple[int, ...]
     state: RowState
-    numbers: np.ndarray
+    numbers: list[float]
     need: int
     cached: int = 0
     feed: list[int] = field(default_factory=list)
@@ -185,9 +184,11 @@ class _Run:
 
     def _row(self, number: int) -> _Row:
         request = self.requests[number]
-        (numbers,) = self.engine._uniforms([request])
+        (numbers_N,) = self.engine._uniforms([request])
         known = _known(request)[len(self.head) :]
-        return _Row(number, known, request.prompt_ids, self.engine._state(request), numbers, self._need(number))
+        return _Row(
+            number, known, request.prompt_ids, self.engine._state(request), numbers_N.tolist(), self._need(number)
+        )
 
     def _follow_leaders(self) -> None:
         """Copy what rows' leaders have computed for both, once they have."""
@@ -205,7 +206,7 @@ class _Run:
         logits_BV = self._logits()
         numbers = [row.numbers[min(row.state.sampled_tokens, len(row.numbers) - 1)] for row in fed]
         self.engine._ban(logits_BV, [row.state for row in fed])
-        numbers_B = torch.tensor(numbers, device=logits_BV.device)
+        numbers_B = torch.tensor(numbers, dtype=torch.float64, device=logits_BV.device)
         proposed: list[int] = choose_tokens(logits_BV, numbers_B, self.engine._decoding).tolist()
         return proposed
 
