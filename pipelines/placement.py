@@ -7,7 +7,7 @@ from agent_forge.train_job import VARIABLE, TrainJobSettings
 from pipelines.platform import Needs, Platform
 
 # Set for every container: the root file system may be read-only, and any user may run it.
-ENVIRONMENT = {"HOME": "/tmp", "HF_HOME": "/tmp/huggingface"}
+ENVIRONMENT = {"HOME": "/tmp", "HF_HOME": "/tmp/huggingface", "MPLCONFIGDIR": "/tmp/matplotlib"}
 UNCACHED = frozenset({"resolve-champion", "push-artifact", "keep-champion", "evolve", "submit-bake"})
 
 

@@ -1,14 +1,15 @@
 """The report of an evolution as one HTML page that needs nothing else; the same report gives the same bytes."""
 
-import math
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
 from agent_forge.evolution_records import Candidate, EvolutionReport, Gain, GenerationSummary
-from agent_forge.report.axes import Plane, measured, spread
-from agent_forge.report.figures import Plot, drawn_twice
+from agent_forge.report.figures import NARROW, WIDE, Plot
 from agent_forge.report.formats import bare, number, percent, points, points_interval, probability
 from agent_forge.report.story_page import Ending
-from agent_forge.report.svg import BLUE, GREEN
+from agent_forge.report.svg import BLUE, GREEN, draw
 from agent_forge.report.tables import Table
 from agent_forge.report.template import environment
 
@@ -60,34 +61,31 @@ def _asked(report: EvolutionReport) -> Table:
 
 
 def _curve(generations: Sequence[GenerationSummary]) -> Plot:
-    numbers = [one.number for one in generations]
-    so_far = [(one.number, math.nan if one.best_so_far is None else one.best_so_far) for one in generations]
-    mean = [(one.number, math.nan if one.mean is None else one.mean) for one in generations]
-    heights = spread([value for _, value in (*so_far, *mean) if math.isfinite(value)] or [0.0], 0.05)
-
-    def paint(width: int, height: int, narrow: bool) -> Plane:
-        columns = 1 if narrow else 2
-        across = measured(spread(numbers or [0], 0.04), 5 if narrow else 10, "Generation", whole=True)
-        upwards = measured(heights, 7, "Score in percent", lambda value: f"{100 * value:.3g}", grid=True)
-        plane = Plane(width, height, across, upwards, above=2 // columns)
-        for scores, shape, colour in ((mean, "o", BLUE), (so_far, "s", GREEN)):
-            plane.line(scores, colour, 2)
-            plane.marks(scores, shape, colour, 6)
-        named = (("Best so far", GREEN, "s", False), ("Mean of the generation", BLUE, "o", False))
-        plane.key(named, columns)
-        return plane
+    def paint(axes: Axes, narrow: bool) -> None:
+        numbers = [one.number for one in generations]
+        so_far = [one.best_so_far if one.best_so_far is not None else float("nan") for one in generations]
+        mean = [one.mean if one.mean is not None else float("nan") for one in generations]
+        axes.plot(numbers, so_far, "s-", color=GREEN, linewidth=2, markersize=6, label="Best so far")
+        axes.plot(numbers, mean, "o-", color=BLUE, linewidth=1.6, markersize=5, label="Mean of the generation")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1 if narrow else 2, borderaxespad=0.2)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5 if narrow else 10))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
+        axes.tick_params(length=0)
+        axes.set_xlabel("Generation")
+        axes.set_ylabel("Score in percent")
 
     rows = tuple(
         (str(one.number), _share(one.best), _share(one.mean), _share(one.best_so_far), str(one.new))
         for one in generations
     )
     table = Table("Scores by generation", ("Generation", "Best", "Mean", "Best so far", "New merges"), rows)
-    wide, narrow = drawn_twice(330, paint)
     return Plot(
         label="Scores of the generations on the questions of the search",
         caption="Generation 0 are the base models. Picking the best of these scores makes it look better than it is.",
-        wide=wide,
-        narrow=narrow,
+        wide=draw("generations-wide", WIDE, 330, lambda axes: paint(axes, False)),
+        narrow=draw("generations-narrow", NARROW, 330, lambda axes: paint(axes, True)),
         table=table,
     )
 

@@ -7,17 +7,17 @@ stands in the table.
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeGuard
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from agent_forge.records import LossPoint
 from agent_forge.report import formats
-from agent_forge.report.axes import Plane, listed, measured, spread
 from agent_forge.report.redact import masked_text
-from agent_forge.report.svg import BLUE, GREEN, MUTED, ORANGE, PAPER, printable, text_width
+from agent_forge.report.svg import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, draw, printable
 from agent_forge.report.tables import Table
 
 WIDE, NARROW = 820, 340
@@ -26,8 +26,6 @@ MOST_ERROR_BARS = 40
 MOST_CURVE_POINTS = 300
 MOST_TABLE_ROWS = 60
 MOST_HISTOGRAM_BINS = 24
-# Paints on a plane of some width and height, for a narrow screen or a wide one.
-Paint = Callable[[int, int, bool], Plane]
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Mark:
 
 
 def interval_plot(
+    name: str,
     label: str,
     caption: str,
     marks: Sequence[Mark],
@@ -63,6 +62,7 @@ def interval_plot(
     """Draw estimates with their intervals, one below the other.
 
     Args:
+        name: unique in the page.
         label: text alternative.
         caption: how to read it.
         marks: from top to bottom; what is not finite is left out.
@@ -70,89 +70,97 @@ def interval_plot(
         lines: values marked by dashed vertical lines.
         whole: whether the axis runs from 0 to 100 percent, however little of it the marks need.
     """
-    seen = [value for mark in marks for value in (mark.value, *mark.interval) if math.isfinite(value)]
-    bounds = (-0.02, 1.02) if whole else spread([*seen, *lines] or [0.0], 0.08)
 
-    def paint(width: int, height: int, narrow: bool) -> Plane:
-        names = [_wrapped(mark.name, 15 if narrow else 32) for mark in marks]
-        plane = Plane(width, height, measured(bounds, 6, axis, _in_percent, grid=True), listed(names))
-        for line in lines:
-            plane.upright(line)
+    def paint(axes: Axes, narrow: bool) -> None:
         for row, mark in enumerate(marks):
-            _interval(plane, row, mark, formats.signed(100 * mark.value) if lines else f"{100 * mark.value:.1f}")
-        return plane
+            _interval(axes, row, mark, formats.signed(100 * mark.value) if lines else f"{100 * mark.value:.1f}")
+        for line in lines:
+            axes.axvline(line, color=MUTED, linewidth=1.2, linestyle=(0, (5, 4)), zorder=1)
+        names = [_wrapped(mark.name, 15 if narrow else 32) for mark in marks]
+        axes.set_yticks(range(len(marks)), labels=names, parse_math=False)
+        axes.set_ylim(len(marks) - 0.5, -0.75)
+        axes.tick_params(axis="y", length=0, pad=10)
+        axes.margins(x=0.08)
+        if whole:
+            axes.set_xlim(-0.02, 1.02)
+        _percent_axis(axes, axis)
 
-    return _plot(label, caption, 60 + 52 * len(marks), paint, None)
+    return _plot(name, label, caption, 60 + 52 * len(marks), paint, None)
 
 
 def rounds_plot(
     gains: Sequence[tuple[int, float, tuple[float, float]]], label: str, caption: str, line: float, table: Table
 ) -> Plot:
     """Draw the gain of each round (round, gain, interval; fractions) with zero and one dashed line at `line`."""
-    reaching = gains if len(gains) <= MOST_ERROR_BARS else ()
-    drawn = [100 * value for _, gain, _ in gains for value in (gain, 0.0, line)]
-    drawn += [100 * value for _, _, interval in reaching for value in interval]
-    heights = spread([value for value in drawn if math.isfinite(value)], 0.05)
-    first, last = min(number for number, _, _ in gains), max(number for number, _, _ in gains)
+    numbers_R = [number for number, _, _ in gains]
+    values_R = 100 * np.array([gain for _, gain, _ in gains])
+    bounds_R2 = 100 * np.array([interval for _, _, interval in gains])
 
-    def paint(width: int, height: int, narrow: bool) -> Plane:
-        across = measured((first - 0.5, last + 0.5), 8 if narrow else 16, "Round", whole=True)
-        name = "Gain in points" if narrow else "Gain in percentage points"
-        plane = Plane(width, height, across, measured(heights, 5, name, _signed_number, grid=True))
-        plane.across(0, dashed=False)
-        plane.across(100 * line)
-        for number, _, (low, high) in reaching:
-            plane.line([(number, 100 * low), (number, 100 * high)], ORANGE, 2)
-        plane.marks([(number, 100 * gain) for number, gain, _ in gains], "s", ORANGE, 9)
-        return plane
+    def paint(axes: Axes, narrow: bool) -> None:
+        axes.axhline(0, color=MUTED, linewidth=1)
+        axes.axhline(100 * line, color=MUTED, linewidth=1.2, linestyle=(0, (5, 4)))
+        reach = None if len(gains) > MOST_ERROR_BARS else np.abs(bounds_R2.T - values_R)
+        axes.errorbar(
+            numbers_R, values_R, yerr=reach, fmt="s", color=ORANGE, markersize=8, elinewidth=2, markeredgewidth=0
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8 if narrow else 16, min_n_ticks=1))
+        axes.margins(x=0.5 / max(len(gains), 1))
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.set_xlabel("Round")
+        axes.set_ylabel("Gain in points" if narrow else "Gain in percentage points")
+        axes.spines["bottom"].set_visible(False)
+        axes.tick_params(length=0)
 
-    return _plot(label, caption, 280, paint, table)
+    return _plot("rounds", label, caption, 280, paint, table)
 
 
-def bars_plot(label: str, caption: str, counts: Mapping[str, int], highlight: str, axis: str) -> Plot:
+def bars_plot(name: str, label: str, caption: str, counts: Mapping[str, int], highlight: str, axis: str) -> Plot:
     """Draw counts as horizontal bars in the order given; the bar named `highlight` stands out."""
-    most = max([*counts.values(), 1])
 
-    def paint(width: int, height: int, narrow: bool) -> Plane:
+    def paint(axes: Axes, narrow: bool) -> None:
+        colours = [GREEN if key == highlight else BLUE for key in counts]
+        axes.barh(range(len(counts)), list(counts.values()), height=0.62, color=colours)
+        for row, count in enumerate(counts.values()):
+            axes.annotate(f"{count:,}", (count, row), (6, 0), textcoords="offset points", va="center", color=INK)
         names = [_wrapped(key, 18 if narrow else 40) for key in counts]
-        across = measured((0, most * (1.22 if narrow else 1.1)), 3 if narrow else 8, axis, whole=True)
-        plane = Plane(width, height, across, replace(listed(names), high=-0.5))
-        for row, (key, count) in enumerate(counts.items()):
-            (left, top), (right, bottom) = plane.at(0, row - 0.31), plane.at(count, row + 0.31)
-            plane.canvas.box(left, top, right, bottom, GREEN if key == highlight else BLUE)
-            plane.canvas.text((right + 6, (top + bottom) / 2), f"{count:,}")
-        return plane
+        axes.set_yticks(range(len(counts)), labels=names, parse_math=False)
+        axes.invert_yaxis()
+        axes.tick_params(length=0)
+        axes.margins(x=0.22 if narrow else 0.1, y=0.02)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=3 if narrow else 8))
+        axes.set_xlabel(axis)
 
     total = sum(counts.values())
     rows = tuple(
         (key, f"{count:,}", formats.percent(count / total if total else None)) for key, count in counts.items()
     )
     table = Table(axis, ("Outcome", "Count", "Share"), rows)
-    return _plot(label, caption, 60 + 36 * len(counts), paint, table)
+    return _plot(name, label, caption, 60 + 36 * len(counts), paint, table)
 
 
-def histogram_plot(label: str, caption: str, values: Sequence[int], axis: str) -> Plot:
+def histogram_plot(name: str, label: str, caption: str, values: Sequence[int], axis: str) -> Plot:
     """Draw the distribution of whole numbers in bins of equal, whole width."""
     low, high = min(values), max(values)
     width = max(1, math.ceil((high - low + 1) / MOST_HISTOGRAM_BINS))
     edges_B = np.arange(low, high + width + 1, width)
     counts_B, _ = np.histogram(values, bins=edges_B)
 
-    most = int(counts_B.max())
-
-    def paint(drawn: int, height: int, narrow: bool) -> Plane:
-        across = measured((low - 0.5, float(edges_B[-1]) - 0.5), 6 if narrow else 12, axis, whole=True)
-        plane = Plane(drawn, height, across, measured((0, most * 1.05), 5, "Traces", whole=True, grid=True))
-        for start, count in zip(edges_B.tolist(), counts_B.tolist(), strict=False):
-            if count:
-                plane.canvas.box(*plane.at(start - 0.5, count), *plane.at(start - 0.5 + width, 0), ORANGE, PAPER)
-        return plane
+    def paint(axes: Axes, narrow: bool) -> None:
+        axes.bar(edges_B[:-1] - 0.5, counts_B, width=width, align="edge", color=ORANGE, edgecolor=PAPER, linewidth=1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if narrow else 12))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0)
+        axes.set_xlabel(axis)
+        axes.set_ylabel("Traces")
 
     rows = tuple(
         (f"{start:,}" if width == 1 else f"{start:,} to {start + width - 1:,}", f"{count:,}")
         for start, count in zip(edges_B.tolist(), counts_B.tolist(), strict=False)
     )
-    return _plot(label, caption, 250, paint, Table("Kept thoughts by length", (axis, "Traces"), rows))
+    return _plot(name, label, caption, 250, paint, Table("Kept thoughts by length", (axis, "Traces"), rows))
 
 
 def loss_plot(curve: Sequence[LossPoint], best_step: int, label: str, caption: str) -> Plot:
@@ -160,59 +168,47 @@ def loss_plot(curve: Sequence[LossPoint], best_step: int, label: str, caption: s
     trained = _thinned([(point.step, point.loss) for point in curve if _known(point.loss)])
     heldout = [(point.step, point.heldout_loss) for point in curve if _known(point.heldout_loss)]
 
-    heights = spread([value for _, value in (*trained, *heldout)] or [0.0], 0.05)
-    steps = spread([step for step, _ in (*trained, *heldout)] + [best_step], 0.03)
+    def paint(axes: Axes, narrow: bool) -> None:
+        if trained:
+            axes.plot(*zip(*trained, strict=True), color=BLUE, linewidth=1.6, label="Training loss")
+        if heldout:
+            axes.plot(*zip(*heldout, strict=True), "s-", color=ORANGE, linewidth=2, markersize=6, label="Held-out loss")
+        axes.axvline(best_step, color=MUTED, linewidth=1.2, linestyle=(0, (5, 4)), label="Step that was kept")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1 if narrow else 3, borderaxespad=0.2)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5 if narrow else 10))
+        axes.tick_params(length=0)
+        axes.set_xlabel("Step")
+        axes.set_ylabel("Loss in nats per token")
 
-    def paint(width: int, height: int, narrow: bool) -> Plane:
-        columns = 1 if narrow else 3
-        across = measured(steps, 5 if narrow else 10, "Step", whole=True)
-        upwards = measured(heights, 7, "Loss in nats per token", grid=True)
-        plane = Plane(width, height, across, upwards, above=3 if narrow else 1)
-        plane.upright(best_step)
-        plane.line(trained, BLUE, 1.6)
-        plane.line(heldout, ORANGE, 2)
-        plane.marks(heldout, "s", ORANGE, 6)
-        lines = (("Training loss", BLUE, "", False), ("Held-out loss", ORANGE, "s", False))
-        plane.key((*lines, ("Step that was kept", MUTED, "", True)), columns)
-        return plane
-
-    return _plot(label, caption, 330, paint, _loss_table(curve))
+    return _plot("loss", label, caption, 330, paint, _loss_table(curve))
 
 
-def drawn_twice(height: int, paint: Paint) -> tuple[Markup, Markup]:
-    """Return a drawing for wide screens and one for narrow ones."""
-    wide, narrow = paint(WIDE, height, False), paint(NARROW, height, True)
-    return wide.canvas.element(), narrow.canvas.element()
+def _plot(
+    name: str, label: str, caption: str, height: int, paint: Callable[[Axes, bool], None], table: Table | None
+) -> Plot:
+    wide = draw(f"{name}-wide", WIDE, height, lambda axes: paint(axes, False))
+    narrow = draw(f"{name}-narrow", NARROW, height, lambda axes: paint(axes, True))
+    return Plot(label, caption, wide, narrow, table)
 
 
-def _plot(label: str, caption: str, height: int, paint: Paint, table: Table | None) -> Plot:
-    return Plot(label, caption, *drawn_twice(height, paint), table)
-
-
-def _interval(plane: Plane, row: int, mark: Mark, text: str) -> None:
+def _interval(axes: Axes, row: int, mark: Mark, text: str) -> None:
     if not math.isfinite(mark.value):
         return
-    low, high = mark.interval
-    plane.line([(low, row), (high, row)], mark.colour, 2.4)
-    for end in (low, high):
-        if math.isfinite(end):
-            x, y = plane.at(end, row)
-            plane.canvas.line([(x, y - 5.5), (x, y + 5.5)], mark.colour, 2)
-    plane.marks([(mark.value, row)], mark.shape, mark.colour, 10, PAPER)
-    x, y = plane.at(mark.value, row)
-    half = text_width(text) / 2 + 1
-    # Beside the rows' names and within the drawing, wherever the mark is.
-    x = min(max(x, plane.left + half - 4), plane.canvas.width - half)
-    plane.canvas.box(x - half, y - 26, x + half, y - 10, PAPER)
-    plane.canvas.text((x, y - 18), text, anchor="middle", bold=True)
+    axes.plot(mark.interval, (row, row), "|-", color=mark.colour, linewidth=2.4, markersize=11, markeredgewidth=2)
+    axes.plot(mark.value, row, mark.shape, color=mark.colour, markersize=9, markeredgecolor=PAPER)
+    ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
+    axes.annotate(text, (mark.value, row), (0, 10), textcoords="offset points", ha="center", weight="bold", bbox=ground)
 
 
-def _in_percent(value: float) -> str:
-    return f"{100 * value:.3g}".replace("-", formats.MINUS)
-
-
-def _signed_number(value: float) -> str:
-    return f"{value:.10g}".replace("-", formats.MINUS)
+def _percent_axis(axes: Axes, label: str) -> None:
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}".replace("-", formats.MINUS)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    axes.tick_params(axis="x", length=0)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.set_xlabel(label)
 
 
 def _loss_table(curve: Sequence[LossPoint]) -> Table:
@@ -240,7 +236,7 @@ def _thinned(points: Sequence[tuple[int, float | None]]) -> list[tuple[float, fl
     ]
 
 
-def _known(value: float | None) -> TypeGuard[float]:
+def _known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 

@@ -157,13 +157,17 @@ def _plots(facts: RunFacts, compared: Experiment | None, checked: Experiment | N
     seen, tested = compared and compared.measures, checked and checked.measures
     gate, verification = facts.gate, facts.verification
     return Plots(
-        arms=arms_plot(seen.arms, ARM_NAMES, gate.alpha) if seen and gate else None,
+        arms=arms_plot("arms", seen.arms, ARM_NAMES, gate.alpha) if seen and gate else None,
         rounds=gains_plot(round_gains(seen.rows, gate.alpha), gate) if seen and gate else None,
         tasks=tasks_plot(gate.per_task, gate) if gate else None,
         outcomes=outcomes_plot(facts.traces) if facts.traces else None,
         lengths=lengths_plot(facts.traces) if facts.traces else None,
         losses=losses_plot(facts.bake) if facts.bake else None,
-        checked=(arms_plot(tested.arms, CHECKED_ARM_NAMES, verification.alpha) if tested and verification else None),
+        checked=(
+            arms_plot("checked", tested.arms, CHECKED_ARM_NAMES, verification.alpha)
+            if tested and verification
+            else None
+        ),
     )
 
 

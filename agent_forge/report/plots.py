@@ -66,7 +66,7 @@ class Plots:
     checked: Plot | None = None
 
 
-def arms_plot(arms: Sequence[ArmSummary], names: dict[Arm, str], alpha: float) -> Plot | None:
+def arms_plot(name: str, arms: Sequence[ArmSummary], names: dict[Arm, str], alpha: float) -> Plot | None:
     """Draw the accuracy of each arm with its interval."""
     if not arms:
         return None
@@ -79,7 +79,7 @@ def arms_plot(arms: Sequence[ArmSummary], names: dict[Arm, str], alpha: float) -
     caption = f"Share of questions answered correctly. The bar spans the {level} interval."
     lows, highs = zip(*(mark.interval for mark in marks), strict=True)
     far_apart = max(highs) - min(lows) > 0.5
-    return interval_plot(label, caption, marks, "Correct answers in percent", whole=far_apart)
+    return interval_plot(name, label, caption, marks, "Correct answers in percent", whole=far_apart)
 
 
 def gains_plot(gains: Sequence[RoundGain], gate: GateReport) -> Plot | None:
@@ -133,7 +133,7 @@ def tasks_plot(tasks: Sequence[TaskComparison], gate: GateReport) -> Plot | None
         f"Gain from thinking first on each task, with its {level} interval. Dashed lines: no difference, and the loss "
         f"that no task may exceed, {margin}."
     )
-    return interval_plot(label, caption, marks, "Gain in points", (0.0, -gate.non_inferiority_margin))
+    return interval_plot("tasks", label, caption, marks, "Gain in points", (0.0, -gate.non_inferiority_margin))
 
 
 def outcomes_plot(traces: TraceReport) -> Plot | None:
@@ -145,7 +145,7 @@ def outcomes_plot(traces: TraceReport) -> Plot | None:
     said = ", ".join(f"{name.lower()} {count:,}" for name, count in counts.items())
     label = f"What became of {formats.plural(traces.samples, 'sampled thought')}: {said}."
     caption = "Sampled thoughts by what became of them; each rejected one is counted once, under the first reason met."
-    return bars_plot(label, caption, counts, KEPT, "Sampled thoughts")
+    return bars_plot("outcomes", label, caption, counts, KEPT, "Sampled thoughts")
 
 
 def lengths_plot(traces: TraceReport) -> Plot | None:
@@ -158,7 +158,7 @@ def lengths_plot(traces: TraceReport) -> Plot | None:
         f"Length of {formats.plural(len(lengths), 'kept thought')}: {lengths[0]:,} to {lengths[-1]:,} tokens, "
         f"median {middle:,}."
     )
-    return histogram_plot(label, "How long the kept thoughts are.", lengths, "Tokens in the thought")
+    return histogram_plot("lengths", label, "How long the kept thoughts are.", lengths, "Tokens in the thought")
 
 
 def losses_plot(bake: BakeReport) -> Plot | None:

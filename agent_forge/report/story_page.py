@@ -147,7 +147,7 @@ def _plot(told: list[Step]) -> Plot | None:
     marks = [Mark(step.name, step.difference, step.interval, step.colour, "o") for step in told]
     said = "; ".join(f"{step.name} {formats.points(step.difference)}" for step in told)
     caption = "Points gained on unseen questions, each with its interval. The dashed line is no gain."
-    return interval_plot(f"Gain of each step. {said}.", caption, marks, "Points gained", lines=(0.0,))
+    return interval_plot("gains", f"Gain of each step. {said}.", caption, marks, "Points gained", lines=(0.0,))
 
 
 def _curve(story: Story) -> Table:

@@ -1,94 +1,89 @@
-"""Drawings as SVG elements that live inside an HTML page.
+"""Turn a matplotlib figure into an SVG element that lives inside an HTML page.
 
-A drawing takes its colours from the page, as variables of its style sheet, so one serves light, dark and print. Text
-stays text in the page's own font; how wide it will be is guessed from its characters. Nothing in an element names a
-date, a host or an address, nothing in it has an id, and its bytes depend on what is drawn alone.
+The plot takes its colours from the page: it is drawn in stand-in colours, and each of them is replaced by a CSS
+variable of the page's style sheet, so one drawing serves light, dark and print. Text stays text in the page's own
+font. Nothing in the element names a date, a host or an address, and its bytes depend on the data alone.
 """
 
-import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+import io
+import re
+import warnings
+from collections.abc import Callable
+from xml.etree import ElementTree
 
-from markupsafe import Markup, escape
+import matplotlib
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 
-INK, MUTED, GRID, PAPER = "var(--ink)", "var(--muted)", "var(--rule)", "var(--paper)"
-BLUE, ORANGE, GREEN = "var(--blue)", "var(--orange)", "var(--green)"
-PURPLE, GREY = "var(--purple)", "var(--grey)"
-COLOURS = (INK, MUTED, GRID, PAPER, BLUE, ORANGE, GREEN, PURPLE, GREY)
-
-FONT_SIZE = 13
-LINE_HEIGHT = 16
-DASHES = "6 5"
-Anchor = Literal["start", "middle", "end"]
-Point = tuple[float, float]
-
-# Corners of a mark on a square from -1 to 1; a circle has none.
-_CORNERS: dict[str, tuple[Point, ...]] = {
-    "s": ((-0.89, -0.89), (0.89, -0.89), (0.89, 0.89), (-0.89, 0.89)),
-    "^": ((0, -1), (1, 0.85), (-1, 0.85)),
-    "v": ((0, 1), (1, -0.85), (-1, -0.85)),
-    "D": ((0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)),
+# Stand-in colour -> CSS variable. Values are arbitrary but distinct, and nothing else is drawn in them.
+INK, MUTED, GRID, PAPER = "#010101", "#010102", "#010103", "#010104"
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#010111", "#010112", "#010113", "#010114", "#010115"
+VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--rule",
+    PAPER: "--paper",
+    BLUE: "--blue",
+    ORANGE: "--orange",
+    GREEN: "--green",
+    PURPLE: "--purple",
+    GREY: "--grey",
 }
 
+FONT_SIZE = 13
+STYLE = {
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": FONT_SIZE,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": FONT_SIZE,
+    "grid.color": GRID,
+    "grid.linewidth": 1,
+    "legend.frameon": False,
+    "path.simplify": False,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    # Labels come from data: a dollar sign in a task's name is a dollar sign.
+    "text.parse_math": False,
+    "xtick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": GRID,
+    "ytick.labelcolor": INK,
+}
 
-@dataclass
-class Canvas:
-    """What has been drawn so far; places in CSS pixels at the drawing's natural size, downwards from the top left."""
+_SVG = "{http://www.w3.org/2000/svg}"
+_XLINK = "{http://www.w3.org/1999/xlink}"
+_COLOUR = re.compile(r"#0101[01][0-9a-f]")
+_FAMILY = re.compile(r" ?font-family: [^;]*;")
+_UNTURNED = re.compile(r"rotate\(-?0 .*\)")
+_REFERENCE = re.compile(r"#([\w-]+)")
 
-    width: int
-    height: int
-    _drawn: list[str] = field(default_factory=list)
 
-    def line(self, points: Sequence[Point], colour: str, width: float, dashed: bool = False) -> None:
-        """Draw a line through points."""
-        if len(points) > 1:
-            path = "M" + "L".join(f"{_told(x)} {_told(y)}" for x, y in points)
-            dashes = f";stroke-dasharray:{DASHES}" if dashed else ""
-            self._drawn.append(f'<path d="{path}" style="fill:none;stroke:{colour};stroke-width:{width}{dashes}"/>')
+def draw(name: str, width: int, height: int, paint: Callable[[Axes], None]) -> Markup:
+    """Draw one plot and return its `<svg>` element, marked as decoration: the text alternative stands around it.
 
-    def box(self, left: float, top: float, right: float, bottom: float, colour: str, edge: str | None = None) -> None:
-        """Fill a rectangle, with a thin edge in another colour."""
-        place = f'x="{_told(left)}" y="{_told(top)}" width="{_told(right - left)}" height="{_told(bottom - top)}"'
-        stroke = f";stroke:{edge}" if edge else ""
-        self._drawn.append(f'<rect {place} style="fill:{colour}{stroke}"/>')
-
-    def mark(self, at: Point, shape: str, colour: str, size: float, edge: str | None = None) -> None:
-        """Draw a mark as wide as `size`: a circle `o`, a square `s`, a diamond `D`, a triangle `^` or `v`."""
-        x, y, reach = *at, size / 2
-        style = f'style="fill:{colour}' + (f";stroke:{edge}" if edge else "") + '"'
-        if shape == "o":
-            self._drawn.append(f'<circle cx="{_told(x)}" cy="{_told(y)}" r="{_told(reach)}" {style}/>')
-            return
-        corners = " ".join(f"{_told(x + reach * a)},{_told(y + reach * b)}" for a, b in _CORNERS[shape])
-        self._drawn.append(f'<polygon points="{corners}" {style}/>')
-
-    def text(
-        self,
-        at: Point,
-        text: str,
-        colour: str = INK,
-        anchor: Anchor = "start",
-        bold: bool = False,
-        turned: bool = False,
-    ) -> None:
-        """Write lines of text, centred on a height; `turned` writes them upwards."""
-        x, y = at
-        turn = f' transform="rotate(-90 {_told(x)} {_told(y)})"' if turned else ""
-        weight = ";font-weight:bold" if bold else ""
-        lines = text.split("\n")
-        for row, line in enumerate(lines):
-            # A third of the size below its middle stands the line that letters stand on.
-            height = y + LINE_HEIGHT * (row - (len(lines) - 1) / 2) + FONT_SIZE / 3
-            self._drawn.append(
-                f'<text x="{_told(x)}" y="{_told(height)}" style="fill:{colour};text-anchor:{anchor}{weight}"{turn}>'
-                f"{escape(printable(line))}</text>"
-            )
-
-    def element(self) -> Markup:
-        """Return the `<svg>` element, marked as decoration: the text alternative stands around it."""
-        opening = f'<svg viewBox="0 0 {self.width} {self.height}" aria-hidden="true" focusable="false"'
-        return Markup(f'{opening} style="font-size:{FONT_SIZE}px">{"".join(self._drawn)}</svg>')
+    Args:
+        name: unique in the page; ids in the element are made from it and from what is drawn.
+        width: of the drawing, in CSS pixels at its natural size.
+        height: the same.
+        paint: draws on the axes it is given.
+    """
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        # The page's fonts draw the text; that matplotlib's own font lacks a glyph only makes its width a guess.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
+        FigureCanvasSVG(figure)
+        paint(figure.add_subplot())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return Markup(_inline(buffer.getvalue(), name))
 
 
 def printable(text: str) -> str:
@@ -98,16 +93,34 @@ def printable(text: str) -> str:
     )
 
 
-def text_width(text: str) -> float:
-    """Return about how wide the longest of some lines will be, in pixels; rather too much than too little."""
-    return max((sum(map(_width, line)) for line in text.split("\n")), default=0.0)
+def _inline(document: str, name: str) -> str:
+    root = ElementTree.fromstring(document)
+    _drop_page_wide(root)
+    referenced = {found for node in root.iter() for text in node.attrib.values() for found in _REFERENCE.findall(text)}
+    for node in root.iter():
+        node.tag = node.tag.removeprefix(_SVG)
+        node.text, node.tail = (node.text or "").strip(), None
+        node.attrib = {
+            key.removeprefix(_XLINK): _value(key.removeprefix(_XLINK), text, name)
+            for key, text in node.attrib.items()
+            if not (key == "id" and text not in referenced) and not _UNTURNED.fullmatch(text)
+        }
+    root.attrib = {"viewBox": root.attrib["viewBox"], "aria-hidden": "true", "focusable": "false"}
+    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
 
 
-def _width(character: str) -> float:
-    if unicodedata.east_asian_width(character) in "WF":
-        return FONT_SIZE * 1.05
-    return FONT_SIZE * (0.35 if character in " .,:;'|!ijltI()[]" else 0.62)
+def _drop_page_wide(root: ElementTree.Element) -> None:
+    """Remove the metadata, and the style element: inside a page it would apply to all of it."""
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in {f"{_SVG}metadata", f"{_SVG}style"}:
+                parent.remove(child)
 
 
-def _told(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if value else "0"
+def _value(key: str, text: str, name: str) -> str:
+    if key == "id":
+        return f"{name}-{text}"
+    text = _COLOUR.sub(lambda found: f"var({VARIABLES[found[0]]})", text)
+    if key == "style":
+        text = _FAMILY.sub("", text)
+    return _REFERENCE.sub(rf"#{name}-\1", text)
