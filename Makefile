@@ -72,7 +72,7 @@ test-image: install  ## install a container engine where there is none, build th
 
 manifests: install  ## build what is applied to a cluster, every overlay
 	mkdir -p build/manifests
-	for overlay in cpu gpu spot; do scripts/kustomize.sh manifests/overlays/$$overlay > build/manifests/$$overlay.yaml || exit 1; done
+	for overlay in cpu gpu spot single-user; do scripts/kustomize.sh manifests/overlays/$$overlay > build/manifests/$$overlay.yaml || exit 1; done
 	scripts/kustomize.sh manifests/triggers > build/manifests/triggers.yaml
 	scripts/kustomize.sh manifests/serving > build/manifests/serving.yaml
 

@@ -55,6 +55,9 @@ if [ "$engine" = podman ]; then
   format=(--format docker)
   export BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
 fi
-"$engine" build "${format[@]}" --file docker/Dockerfile --target "$target" --tag "$tag" \
+# A cluster reads a name without a registry as this one; podman would save it as localhost/... only.
+also=()
+case "$tag" in */*) ;; *) also=(--tag "docker.io/library/$tag") ;; esac
+"$engine" build "${format[@]}" --file docker/Dockerfile --target "$target" --tag "$tag" "${also[@]}" \
   --build-arg "WHEELS=$wheels" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" "${base[@]}" .
 "$engine" image inspect --format "$tag {{.Size}} bytes" "$tag"

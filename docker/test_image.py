@@ -4,7 +4,9 @@ It is no part of the test suite, since it needs a container engine and the image
 """
 
 import json
+import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +27,8 @@ USER = random.Random().randint(10_000, 2_000_000_000)
 
 
 # runc starts where the host's control groups are of both versions; limits are those that a plain user may set.
-PODMAN = ("podman", "--runtime", "/usr/sbin/runc")
+RUNC = shutil.which("runc", path=f"{os.environ['PATH']}:/usr/sbin")
+PODMAN = ("podman", "--runtime", RUNC or "runc")
 
 
 def podman(*arguments: str) -> subprocess.CompletedProcess:
@@ -67,6 +70,39 @@ def test_what_a_stage_does_not_need_is_not_in_it(name):
     assert podman(*container("python3", "-c", f"import {name}")).returncode == 1
 
 
+def test_everything_that_stages_import_is_in_it():
+    # Their clients and vLLM are left out, as the documents say.
+    absent = [
+        "agent_forge.models.vllm_processor",
+        "agent_forge.tracking.mlflow_sink",
+        "agent_forge.tracking.wandb_sink",
+    ]
+    code = (
+        "import importlib, pkgutil, agent_forge\n"
+        "for found in pkgutil.walk_packages(agent_forge.__path__, 'agent_forge.'):\n"
+        f"    if found.name not in {absent}:\n"
+        "        importlib.import_module(found.name)\n"
+        "for name in ('datasets', 'pyarrow', 'gguf', 'sentencepiece', 'math_verify', 'boto3', 'cryptography'):\n"
+        "    importlib.import_module(name)\n"
+    )
+    done = podman(*container("python3", "-c", code))
+    assert done.returncode == 0, done.stderr
+
+
+def first_task(**values: str) -> subprocess.CompletedProcess:
+    given = {
+        "inputs": {"parameterValues": {"model_path": "bundled://champion", "output_path": "pipeline://", **values}},
+        "outputs": {"artifacts": {"champion": {"artifacts": [{"uri": "gs://bucket/champion", "metadata": {}}]}}},
+    }
+    return podman(*container("forge", "stage", "resolve-champion", "--executor-input", json.dumps(given)))
+
+
+def test_code_answers_are_refused_in_one_line_where_nothing_could_judge_them():
+    done = first_task(eval_dataset="code", config='{"allow_code_execution": true}')
+    complaint = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and complaint.startswith("forge: ") and "bubblewrap" in complaint, done.stderr
+
+
 @pytest.mark.parametrize("tool", ["gcc", "cc", "make", "git", "curl"])
 def test_no_build_tools_are_in_it(tool):
     assert podman(*container("sh", "-c", f"command -v {tool}")).returncode != 0
@@ -94,11 +130,7 @@ def test_the_compiled_pipeline_runs_in_it(tmp_path, monkeypatch):
 
 
 def test_a_wrong_parameter_is_one_line_after_the_log():
-    given = {
-        "inputs": {"parameterValues": {"model_path": "bundled://nonesuch", "output_path": "pipeline://"}},
-        "outputs": {"artifacts": {"champion": {"artifacts": [{"uri": "gs://bucket/champion", "metadata": {}}]}}},
-    }
-    done = podman(*container("forge", "stage", "resolve-champion", "--executor-input", json.dumps(given)))
+    done = first_task(model_path="bundled://nonesuch")
     *log, complaint = done.stderr.splitlines()
     assert done.returncode == 2 and complaint.startswith("forge: ") and "nonesuch" in complaint
     assert [json.loads(line)["message"] for line in log] == ["began"]

@@ -49,7 +49,9 @@ class Request:
         specification = self._specification
         parts = [specification["root"], *specification["components"].values()]
         tasks = [item for part in parts for item in part.get("dag", {}).get("tasks", {}).items()]
-        return {key: task["taskInfo"]["name"] for key, task in tasks if task["taskInfo"]["name"] in ENDS}
+        named = {key: task["taskInfo"]["name"] for key, task in tasks if task["taskInfo"]["name"] in ENDS}
+        # Servers list a branch by either.
+        return named | {name: name for name in named.values()}
 
     @cached_property
     def _specification(self) -> dict[str, Any]:

@@ -21,6 +21,8 @@ END_CODES = {"published": 0, "already-published": 0, "no-bake": 10, "inconclusiv
 RUNNING = {"PENDING", "RUNNING", "PAUSED", "RUNTIME_STATE_UNSPECIFIED"}
 GOOD = "SUCCEEDED"
 POLL_SECONDS = 10.0
+# Looks in a row that may go unanswered.
+FORGIVEN = 30
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -110,7 +112,7 @@ def wait(client: Any, run_id: str, request: Request, poll: float) -> str:
     """
     told: set[str] = set()
     while True:
-        run = client.get_run(run_id)
+        run = _look(client, run_id, poll)
         _tell(run, told)
         if run.state not in RUNNING:
             break
@@ -120,14 +122,38 @@ def wait(client: Any, run_id: str, request: Request, poll: float) -> str:
     return end_of(run, request)
 
 
+def _look(client: Any, run_id: str, poll: float) -> Any:
+    """Return a run, asking again for a while when the server does not answer: a run takes hours, a restart minutes."""
+    from kfp_server_api.exceptions import ApiException
+    from urllib3.exceptions import HTTPError
+
+    for _ in range(FORGIVEN):
+        try:
+            return client.get_run(run_id)
+        except ApiException as cause:
+            if (cause.status or 0) < 500:
+                raise
+        except (HTTPError, OSError):
+            pass
+        time.sleep(poll)
+    return client.get_run(run_id)
+
+
 def end_of(run: Any, request: Request) -> str:
     """Return what a good run ended with: the branch of the graph that ran.
 
     The API gives no parameter outputs, so the verdict is read off the graph.
+
+    Raises:
+        CheckFailed: when the server lists no task, or tasks after resolve-champion and none of the ends.
     """
     ends = request.ends()
     reached = [ends[task.display_name] for task in _tasks(run) if task.display_name in ends and task.state == GOOD]
-    return reached[0] if reached else "already-published"
+    if reached:
+        return reached[0]
+    if not _tasks(run) or any(task.display_name == "prepare-questions" for task in _tasks(run)):
+        raise CheckFailed(f"run {run.run_id} went well, but the server does not say by which branch; see the link")
+    return "already-published"
 
 
 def _runs(client: Any, experiment: str, name: str, namespace: str) -> list[Any]:

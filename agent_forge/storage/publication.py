@@ -123,6 +123,7 @@ def directory_of(output_path: str) -> Path:
         return Path(unquote(urlsplit(output_path).path))
     if scheme:
         raise ConfigError(
-            f"{output_path} is no directory; a run on this machine needs one, and may publish elsewhere: --publish-to"
+            f"{output_path} is no directory, which a run on this machine needs; elsewhere, and with --publish-to, "
+            f"s3://, hf:// and wandb:// will do, and {IN_THE_PIPELINE} in a pipeline"
         )
     return Path(output_path).expanduser()

@@ -15,7 +15,7 @@ from pipelines.platform import read_platform
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = ("cpu", "gpu", "spot")
-BUILT = [*(f"overlays/{name}" for name in OVERLAYS), "triggers", "serving"]
+BUILT = [*(f"overlays/{name}" for name in OVERLAYS), "overlays/single-user", "triggers", "serving"]
 # Kinds that no model of Kubernetes itself describes.
 CUSTOM = {"EventBus", "EventSource", "Sensor"}
 # Those of KServe and Kubeflow Trainer are described by their own models, of which the files keep fields and types.
@@ -91,9 +91,10 @@ def test_the_check_itself_finds_what_is_wrong():
 
 @pytest.mark.parametrize("place", BUILT)
 def test_everything_stands_in_one_namespace_and_is_labelled(place):
+    namespace = "kubeflow" if place == "overlays/single-user" else "quietstar"
     for document in built(place):
         metadata = document["metadata"]
-        assert document["kind"] == "Namespace" or metadata["namespace"] == "quietstar"
+        assert document["kind"] == "Namespace" or metadata["namespace"] == namespace
         assert metadata["labels"]["app.kubernetes.io/name"] == "agent-forge"
 
 
@@ -101,7 +102,8 @@ def test_everything_stands_in_one_namespace_and_is_labelled(place):
 def test_roles_are_narrow_and_bound_to_accounts_that_exist(place):
     documents = built(place)
     roles = {document["metadata"]["name"]: document for document in documents if document["kind"] == "Role"}
-    accounts = {document["metadata"]["name"] for document in documents if document["kind"] == "ServiceAccount"}
+    accounts = [document["metadata"] for document in documents if document["kind"] == "ServiceAccount"]
+    known = {(account["namespace"], account["name"]) for account in accounts}
     assert not [document for document in documents if document["kind"].startswith("Cluster")]
     for role in roles.values():
         for rule in role["rules"]:
@@ -111,7 +113,12 @@ def test_roles_are_narrow_and_bound_to_accounts_that_exist(place):
     for document in documents:
         if document["kind"] == "RoleBinding":
             assert document["roleRef"]["name"] in roles
-            assert {subject["name"] for subject in document["subjects"]} <= accounts
+            assert {(subject["namespace"], subject["name"]) for subject in document["subjects"]} <= known
+
+
+def test_in_the_pipelines_own_namespace_nothing_holds_for_pods_of_others():
+    kinds = {document["kind"] for document in built("overlays/single-user")}
+    assert kinds == {"ServiceAccount", "Role", "RoleBinding", "PersistentVolumeClaim"}
 
 
 @pytest.mark.parametrize("place", BUILT)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from kfp_server import FakeServer, serving
 
-from pipelines import schedule, submit
+from pipelines import connection, schedule, submit
 from pipelines.request import PACKAGE
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -99,6 +99,34 @@ def test_waiting_tells_the_verdict_and_exits_by_it(server, capsys, end, code):
     assert submit.main(["--wait", "--poll", "0.01"]) == 0
 
 
+@pytest.mark.parametrize("groups", [(), ("root", "resolve-champion", "prepare-questions")])
+def test_no_verdict_is_made_up_where_the_server_tells_none(server, capsys, groups):
+    server.finish("SUCCEEDED", groups)
+    assert submit.main(["--wait", "--exit-code", "--poll", "0.01"]) == 1
+    assert "does not say by which branch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, 0), (403, 1)])
+def test_waiting_outlasts_a_server_that_is_away_for_a_while(server, status, code, monkeypatch, capsys):
+    server.finish("SUCCEEDED", ("root", "published"))
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        server.fail_with = None
+
+    original = submit.wait
+
+    def wait(*arguments):
+        server.fail_with = status
+        return original(*arguments)
+
+    monkeypatch.setattr(submit, "wait", wait)
+    monkeypatch.setattr(submit.time, "sleep", pause)
+    assert submit.main(["--wait", "--exit-code", "--poll", "0.5"]) == code
+    assert pauses == ([0.5] if code == 0 else [])
+
+
 def test_a_run_that_fails_is_exit_code_1_with_its_own_line(server, capsys):
     server.finish("FAILED", error="forge: eval_dataset arithmetics is unknown")
     assert submit.main(["--wait", "--poll", "0.01"]) == 1
@@ -121,6 +149,15 @@ def test_bad_input_is_one_line_before_anything_is_started(server, capsys, argume
     assert submit.main(arguments) == 2
     line = capsys.readouterr().err
     assert said in line and line.count("\n") == 1 and server.objects["runs"] == []
+
+
+def test_inside_the_cluster_the_service_accounts_token_is_used(server, monkeypatch, tmp_path):
+    (tmp_path / "token").write_text("projected")
+    monkeypatch.setattr(connection, "SERVICE_ACCOUNT_TOKEN", tmp_path / "token")
+    assert submit.main([]) == 0
+    assert {headers.get("Authorization", headers.get("authorization")) for headers in server.headers} == {
+        "Bearer projected"
+    }
 
 
 @pytest.mark.parametrize(("variable", "header"), [("KFP_TOKEN", "Authorization"), ("KFP_COOKIE", "Cookie")])
