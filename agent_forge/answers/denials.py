@@ -29,6 +29,7 @@ _TAKES_BACK = re.compile(
     r"|[,;–—-]\s*(?:no|nope|not)\b\s*[.!]*\s*$",
     re.I,
 )
+_SENTENCE = re.compile(r"[\s.!*)$\\\]}]{0,20}[^.!\n]{0,300}[.!]?")
 # A whole sentence of denial right behind an answer.
 BARE_NO = re.compile(r"\W*\b(?:no|nope|not|false|wrong|incorrect)\b(?:\s+(?:really|quite))?\s*(?:[.!]|$)", re.I)
 # Prose takes back what it said with one of these.
@@ -51,11 +52,10 @@ def is_asked(rest: str) -> bool:
     return _ASKED.match(rest) is not None
 
 
-def says_wrong(rest: str, start: int = 0) -> bool:
-    """Whether words behind an answer say that it is wrong.
+def says_wrong(text: str, end: int) -> bool:
+    """Whether the rest of the sentence in which an answer ends, or the next one, calls it wrong.
 
-    Args:
-        rest: what follows the answer.
-        start: where to begin; an answer may itself begin with such words.
+    Later ones speak of other things: of the options not chosen, of a case that is ruled out.
     """
-    return _TAKES_BACK.search(rest, start) is not None
+    sentence = _SENTENCE.match(text, end)
+    return sentence is not None and _TAKES_BACK.search(sentence.group()) is not None

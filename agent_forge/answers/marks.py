@@ -84,7 +84,7 @@ def find_marks(text: str) -> list[Mark]:
     formal = sorted([*_hashes(text), *boxes, *tags], key=lambda mark: mark.start)[-MOST:]
     formal = [_unless_denied(text, mark) for mark in formal]
     marks = sorted([*formal, *_cues(text, formal)], key=lambda mark: mark.start)
-    if marks and says_wrong(text[marks[-1].end : marks[-1].end + LONGEST]):
+    if marks and says_wrong(text, marks[-1].end):
         marks[-1] = replace(marks[-1], content="")
     return marks
 

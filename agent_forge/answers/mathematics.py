@@ -143,7 +143,7 @@ def _last_formula(text: str) -> list[str]:
     spans = _formulas(text)
     if spans:
         start, end, _ = spans[-1]
-        if is_denied(text, start, end) or BARE_NO.match(text, end) or says_wrong(text[end:]):
+        if is_denied(text, start, end) or BARE_NO.match(text, end) or says_wrong(text, end):
             return []
         if len(spans) > 1 and _RANGE.fullmatch(text, spans[-2][1], start):
             return []
