@@ -48,7 +48,7 @@ def bake_quietstar(
     ] = None,
     eval_samples: Annotated[int | None, typer.Option(help="Questions per task that the gate judges on.")] = None,
     also_exclude: Annotated[
-        list[Path] | None, typer.Option(help="File of text that no question may stand in; may be repeated.")
+        list[Path] | None, typer.Option(help="File or directory of text that no question may stand in; repeatable.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     engine: Annotated[str | None, typer.Option(help="How rows are sampled: sharing, reference or vllm.")] = None,

@@ -153,7 +153,7 @@ class QuietSTaRConfig(BaseModel):
         (),
         "questions",
         "prepare-questions",
-        description="Files of text that no question may stand in: JSON lines or plain text, gzipped or not.",
+        description="Files or directories of text that no question may stand in: JSON lines, parquet or plain text.",
     )
     seed: int = _field(
         0, "evaluation", *SAMPLING, "bake", "load-and-extend", description="Root of every random choice.", ge=0
@@ -343,7 +343,7 @@ class QuietSTaRConfig(BaseModel):
     bake_sharded: bool = _field(
         False,
         "bake",
-        description="Keep frozen weights in parts, where several processes bake together; with bake_method lora.",
+        description="Keep the weights of layers in parts, one for each of several processes that bake together.",
     )
 
     min_well_formed_rate: float = _field(
@@ -375,10 +375,6 @@ class QuietSTaRConfig(BaseModel):
             raise ValueError(f"prompt_template {self.prompt_template!r} must contain {{prompt}} exactly once")
         if both := sorted(set(self.eval_dataset) & set(self.guard_datasets)):
             raise ValueError(f"{both[0]} is in eval_dataset and in guard_datasets; a task is either target or guard")
-        if self.bake_sharded and self.bake_method == "full":
-            raise ValueError(
-                "bake_sharded keeps frozen weights in parts, and bake_method full freezes none; use bake_method lora"
-            )
         if self.few_shot_file is not None and not self.few_shot:
             raise ValueError(
                 f"few_shot_file {self.few_shot_file} is given but few_shot is 0; say how many of its exemplars to show"

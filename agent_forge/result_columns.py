@@ -65,7 +65,8 @@ class ArmColumns:
         self.questions.append(question)
         self.rounds.append(round_number)
         self.said += hashlib.blake2b(row.completion_sha256.encode(), digest_size=_SAID_BYTES).digest()
-        self.correct.append(row.correct)
+        # Rows may be of other programs: an answer that was cut off is wrong, whatever it says.
+        self.correct.append(row.correct and not row.truncated)
         self.truncated.append(row.truncated)
 
     def by_round(self) -> list[Round]:

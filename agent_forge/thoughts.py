@@ -165,6 +165,7 @@ class RowState:
     _answer_cut: int | None = None
     _decided_at: int = 0
     _cue_given: bool = False
+    _texts: dict[tuple[int, ...], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.thought_tokens = self.script.prefix_thought_tokens
@@ -200,11 +201,12 @@ class RowState:
 
     def answer_text(self) -> str:
         """Return the text outside of thoughts."""
-        return self.decode(self.answer_ids)[: self._answer_cut]
+        return self._text(self.answer_ids)[: self._answer_cut]
 
     def thought_texts(self) -> tuple[str, ...]:
         """Return the text of each thought in order, without what elicited it."""
-        return tuple(self._cut_thoughts.get(k, self.decode(ids)) for k, ids in enumerate(self.thoughts))
+        cut = self._cut_thoughts
+        return tuple(cut[k] if k in cut else self._text(ids) for k, ids in enumerate(self.thoughts))
 
     def transcript(self, start_token: str, end_token: str, cue: str) -> str:
         """Return what the row would read like had the model done it unprompted: thoughts between tokens, cue, answer.
@@ -217,7 +219,7 @@ class RowState:
         parts: list[str] = []
         answer, done = self.answer_text(), 0
         for k, (thought, opened_at) in enumerate(zip(self.thought_texts(), self._opened_at, strict=True)):
-            upto = len(self.decode(self.answer_ids[:opened_at]))
+            upto = len(self._text(self.answer_ids[:opened_at]))
             parts += [answer[done:upto], start_token, thought, end_token]
             parts += [cue] if k == 0 else []
             done = upto
@@ -227,6 +229,13 @@ class RowState:
     def well_formed(self) -> bool:
         """Whether every thought was closed by the model and has content, and no thought token stands astray."""
         return not self.malformed and not self.thinking and all(text.strip() for text in self.thought_texts())
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """Decode what is asked for several times when the row is done."""
+        key = tuple(ids)
+        if key not in self._texts:
+            self._texts[key] = self.decode(ids) if ids else ""
+        return self._texts[key]
 
     def _open(self) -> None:
         self.thinking = True

@@ -8,10 +8,11 @@ peft are those of this one. Examples are train questions with their worked answe
 for both. Both train LoRA of the same rank on all linear layers in float32 with AdamW, as many rows per step, packed
 without one example seeing another, the same learning rate schedule and clipping; the bake trains its two token rows
 besides, which stand in none of the examples, so that both minimise the same. Every run is a process of its own, and
-runs alternate. Timed are the steps from the end of the first to the end of the last but one, since the bake evaluates
-before it reports the last. Held-out loss before and after is measured by the same code, one example at a time. Printed
-are medians and spreads of tokens per second and per second of processor time, which tells more where other programs run
-beside, and the largest resident memory.
+runs alternate; run number n of both takes seed n, for adapters, order and dropout. Timed are the steps from the end of
+the first to the end of the last but one, since the bake evaluates before it reports the last. Held-out loss before and
+after is measured by the same code, one example at a time. Printed are medians and spreads of tokens per second and per
+second of processor time, which tells more where other programs run beside, the largest resident memory, and the
+held-out losses with the mean of their paired differences.
 """
 
 import argparse
@@ -42,7 +43,8 @@ def main() -> int:
         given.model = Path(directory) / "model"
         prepare(given)
         found: dict[str, list[dict[str, float]]] = {name: [] for name in given.trainers}
-        for _ in range(given.runs):
+        for seed in range(given.runs):
+            given.seed = seed
             for name in given.trainers:
                 found[name].append(in_a_process(name, given))
                 print(f"{name:<6} {json.dumps(found[name][-1])}", file=sys.stderr, flush=True)
@@ -62,6 +64,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--trainers", nargs="+", default=["bake", "trl"], choices=["bake", "trl"])
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--one", choices=["bake", "trl"], help=argparse.SUPPRESS)
@@ -89,7 +92,7 @@ def prepare(given: argparse.Namespace) -> None:
 
 def in_a_process(name: str, given: argparse.Namespace) -> dict[str, float]:
     python = given.trl if name == "trl" else sys.executable
-    options = ("examples", "heldout", "row", "rows", "epochs", "threads", "model")
+    options = ("examples", "heldout", "row", "rows", "epochs", "threads", "seed", "model")
     command = [python, __file__, "--one", name]
     command += [part for option in options for part in (f"--{option}", str(getattr(given, option)))]
     environment = os.environ | {"OMP_NUM_THREADS": str(given.threads), "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
@@ -118,6 +121,7 @@ def run_bake(given: argparse.Namespace) -> dict[str, float]:
         num_epochs=given.epochs,
         pack_length=given.row,
         train_batch_size=given.rows,
+        seed=given.seed,
         evaluate_every=10**6,
         checkpoint_every=10**6,
     )
@@ -168,6 +172,7 @@ def run_trl(given: argparse.Namespace) -> dict[str, float]:
             gradient_checkpointing=False,
             bf16=False,
             use_cpu=True,
+            seed=given.seed,
             save_strategy="no",
             report_to="none",
             logging_strategy="no",
@@ -242,8 +247,14 @@ def show(found: dict[str, list[dict[str, float]]]) -> None:
             middle = statistics.median(values)
             ratio = middle / statistics.median(run[figure] for run in base) if base else math.nan
             parts.append(f"{figure} {middle:.1f} ({min(values):.1f} to {max(values):.1f}), {ratio:.2f} x trl")
-        losses = f"held-out loss {runs[0]['loss_before']:.4f} to {runs[0]['loss_after']:.4f}"
+        after = [run["loss_after"] for run in runs]
+        losses = f"held-out loss {runs[0]['loss_before']:.4f} to {statistics.median(after):.4f}"
+        losses += f" ({min(after):.4f} to {max(after):.4f})"
         print(f"{name:<6} {'; '.join(parts)}; {losses}; {runs[0]['steps']:.0f} steps of {runs[0]['tokens']:.0f} tokens")
+    if base and "bake" in found and len(base) > 1:
+        gaps = [ours["loss_after"] - theirs["loss_after"] for ours, theirs in zip(found["bake"], base, strict=True)]
+        error = statistics.stdev(gaps) / math.sqrt(len(gaps))
+        print(f"loss of the bake less that of trl: {statistics.mean(gaps):+.4f}, standard error {error:.4f}")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from agent_forge.models.load import load_champion
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Request
 from agent_forge.models.slots import Pass, SlotCache, feed, running
+from agent_forge.models.steps import graphs_for
 from agent_forge.thoughts import ThoughtRules, direct_script
 
 Run = Callable[[], None]
@@ -151,7 +152,8 @@ def engine(loaded: Any, prompts_BT: torch.Tensor, count: int) -> None:
     # No row ends early; a stop is looked for all the same, wherever its last character shows.
     rules = ThoughtRules(start, end, frozenset(), 1, count, answer_stops=("</never>",))
     requests = [Request(tuple(ids), direct_script(()), seed) for seed, ids in enumerate(prompts_BT.tolist())]
-    SharingSampler(loaded.model, prompting, rules, Decoding(0.7)).sample(requests, len(requests))
+    sampler = SharingSampler(loaded.model, prompting, rules, Decoding(0.7), record=graphs_for(loaded.model))
+    sampler.sample(requests, len(requests))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from agent_forge.models.extend import extend, save_extended
 from agent_forge.models.load import load_champion
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Request, TransformersSampler
+from agent_forge.models.steps import graphs_for
 from agent_forge.models.vllm_engine import VllmModel, VllmSampler
 from agent_forge.models.vocabulary import ending_ids
 from agent_forge.thoughts import ThoughtRules, direct_script
@@ -120,13 +122,13 @@ def engines_of(given: argparse.Namespace, scratch: Path) -> dict[str, Run]:
     requests = [Request(prompting.encode(text), direct_script(()), seed) for seed, text in enumerate(texts)]
     decoding = Decoding(given.temperature)
 
-    def ours(kind: type[TransformersSampler]) -> Run:
+    def ours(kind: Callable[..., TransformersSampler]) -> Run:
         return lambda: [
             row.tokens for row in kind(model, prompting, rules, decoding).sample(requests, given.batch_size)
         ]
 
     engines: dict[str, Run] = {
-        "sharing": ours(SharingSampler),
+        "sharing": ours(partial(SharingSampler, record=graphs_for(model))),
         "reference": ours(TransformersSampler),
         "lm-eval": lambda: lm_eval(given, model, tokenizer, texts),
     }

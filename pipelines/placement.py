@@ -64,7 +64,7 @@ def _resources(task: PipelineTask, needs: Needs) -> None:
         # As text: a number here is dropped on the way to the backend.
         task.set_accelerator_type(needs.accelerator_type).set_accelerator_limit(str(needs.accelerators))
     if needs.retries:
-        task.set_retry(needs.retries, needs.retry_after, 2.0, needs.retry_at_most)
+        task.set_retry(needs.retries, needs.retry_after, float(needs.retry_factor), needs.retry_for)
     if needs.timeout is not None:
         kubernetes.set_timeout(task, needs.timeout)
     if needs.shared_memory is not None:

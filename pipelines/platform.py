@@ -26,6 +26,8 @@ from agent_forge.records import first_problem
 EVOMERGE_NAMES = ("evolve", "submit-bake")
 KNOWN = (*STAGE_NAMES, *EVOMERGE_NAMES)
 _QUANTITY = r"^\d+(\.\d+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_DURATION = r"^\d+[smh]$"
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 class _Strict(BaseModel):
@@ -101,8 +103,11 @@ class Needs(_Strict):
         node_selector: labels that the node must have.
         tolerations: taints that it may have.
         retries: times that a failed task is run again.
-        retry_after: first wait before that, doubled each time up to `retry_at_most`.
-        timeout: seconds after which the task fails.
+        retry_after: first wait before that.
+        retry_factor: what each wait is multiplied by for the next; 1 keeps them equal.
+        retry_for: how long after its first start a task is run again; the engine counts everything, attempts and waits
+            for a node too, and ends an attempt that is still running then.
+        timeout: seconds after which one attempt fails.
         shared_memory: size of /dev/shm, None for the node's default.
         train_job: the machines that a bake is spread over; the rest is then what each of them has.
     """
@@ -115,11 +120,27 @@ class Needs(_Strict):
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
     retries: int = Field(default=0, ge=0, le=100)
-    retry_after: str = Field(default="30s", pattern=r"^\d+[smh]$")
-    retry_at_most: str = Field(default="600s", pattern=r"^\d+[smh]$")
+    retry_after: str = Field(default="30s", pattern=_DURATION)
+    retry_factor: int = Field(default=2, ge=1, le=10)
+    retry_for: str = Field(default="720h", pattern=_DURATION)
     timeout: int | None = Field(default=None, ge=1)
     shared_memory: str | None = Field(default=None, pattern=_QUANTITY)
     train_job: TrainJob | None = None
+
+    @model_validator(mode="after")
+    def _every_retry_has_its_time(self) -> "Needs":
+        waits = sum(_seconds(self.retry_after) * self.retry_factor**number for number in range(self.retries))
+        spent = waits + (self.retries + 1) * (self.timeout or 0)
+        if spent > _seconds(self.retry_for):
+            raise ValueError(
+                f"retries {self.retries}: attempts and the waits between them may take {spent:,} seconds, and nothing "
+                f"is run again after retry_for {self.retry_for}; lower retries or retry_factor, or raise it"
+            )
+        return self
+
+
+def _seconds(duration: str) -> int:
+    return int(duration[:-1]) * _SECONDS[duration[-1]]
 
 
 class Platform(_Strict):
@@ -141,6 +162,11 @@ class Platform(_Strict):
         _known("stages", self.stages, [*KNOWN, "default"])
         for secret in self.secrets:
             _known(f"secrets.{secret.name}.stages", secret.stages, list(KNOWN))
+        for stage in ("default", *KNOWN):
+            try:
+                self.needs(stage)
+            except ValidationError as cause:
+                raise ValueError(f"stages.{stage}: {first_problem(cause)}") from cause
         for stage in STAGE_NAMES:
             if (image := self.needs(stage).image) not in self.images:
                 raise ValueError(f"stages.{stage}: image {image} is not in images ({', '.join(self.images)})")

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +59,8 @@ class Request:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what says which bake is wanted."""
-    parser.add_argument("--package", type=Path, default=PACKAGE, help="compiled pipeline")
+    own = os.environ.get("KFP_PACKAGE") or PACKAGE
+    parser.add_argument("--package", type=Path, default=Path(own), help="compiled pipeline (KFP_PACKAGE)")
     parser.add_argument("--model", dest="model_path", help="champion; default: the bundled one")
     parser.add_argument("--out", dest="output_path", help="publication root; default: the run's own artifacts")
     parser.add_argument("--config", type=Path, help="JSON or YAML file of fields")

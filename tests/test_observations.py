@@ -117,6 +117,12 @@ def test_truncation_is_a_share_of_all_completions():
     assert {arm: held.truncated for arm, held in observations.arms.items()} == {"baseline": 0.0, "thought": 0.5}
 
 
+def test_what_was_cut_off_is_wrong_in_anybodys_rows():
+    rows = [row(q, 0, arm, correct=True, truncated=arm == "thought" and q == "a") for q in "ab" for arm in ARMS]
+    differences, scale = observed(rows).differences("thought", "baseline", ["a", "b"])
+    assert (differences / scale).tolist() == [-1.0, 0.0]
+
+
 @given(st.permutations(paired("abc", 2)), st.permutations(range(5)))
 def test_order_of_rows_and_names_of_rounds_do_not_show(rows, names):
     renamed = [r.model_copy(update={"round": names[r.round]}) for r in rows]

@@ -34,6 +34,8 @@ _CONCLUSION = re.compile(r"\b(?:so|therefore|thus|hence|final|finally|result|tot
 _WRONG = re.compile(r"\b(?:no|wrong|incorrect|mistaken?)\b", re.I)
 
 
+# Samples of one question often say the same, in one round and in the next.
+@lru_cache(maxsize=1 << 11)
 def grade_number(completion: str, reference: str, prompt: str = "") -> Grade:
     """Compare the completion's number with the reference, exactly.
 

@@ -12,7 +12,7 @@ and its gradient in every pass: a SmolLM-sized step took 2.3 times as long.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from agent_forge.errors import ChampionError
+from agent_forge.models.parts import own, share_layers
 
 HALF_PRECISION = (torch.float16, torch.bfloat16)
 
@@ -60,14 +61,25 @@ class Trainable:
         return sum(parameter.numel() for parameter in self.parameters.values())
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return a copy of the trained values in main memory."""
-        return {name: value.detach().to("cpu", copy=True) for name, value in self.parameters.items()}
+        """Return a copy of the trained values in main memory; of values in parts, what this process holds."""
+        return {name: own(value).detach().to("cpu", copy=True) for name, value in self.parameters.items()}
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Set the trained values; names and shapes must be those of `weights()`."""
         for name, value in self.parameters.items():
-            value.copy_(weights[name])
+            own(value).copy_(weights[name])
+
+    def in_parts(self, model: PreTrainedModel) -> "Trainable":
+        """Keep the model's layers in parts, one per process, and return what is trained of it then.
+
+        Raises:
+            ConfigError: when the model has no list of layers.
+        """
+        frozen = any(not value.requires_grad for value in model.parameters())
+        share_layers(model, self.parameters.values() if frozen else ())
+        found = dict(model.named_parameters())
+        return replace(self, parameters={name: found.get(name, value) for name, value in self.parameters.items()})
 
 
 def attach(

@@ -12,15 +12,18 @@ What a row is made to do, the random numbers that choose its tokens and the choi
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
-from agent_forge.models.choosing import choose_tokens
+from agent_forge.models.choosing import Decoding, choose_tokens
 from agent_forge.models.memory import give_back_memory, is_out_of_memory
+from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Request, Sampled, TransformersSampler, plan_batches
 from agent_forge.models.slots import Pass, SlotCache, feed, running
-from agent_forge.thoughts import RowState
+from agent_forge.models.steps import Record, Steps
+from agent_forge.thoughts import RowState, ThoughtRules
 
 # Most tokens of prompts in one pass: enough to keep a device busy, few enough that activations stay small.
 PREFILL_TOKENS = 1024
@@ -58,9 +61,27 @@ class _Row:
 
 
 class SharingSampler(TransformersSampler):
-    """Samples like the reference, see the module; for models that `engine_fit.fault` finds nothing against."""
+    """Samples like the reference, see the module; for models that `engine_fit.fault` finds nothing against.
+
+    Args:
+        model, prompting, rules, decoding, context_length: as for the reference.
+        record: what records passes of one token per row, see `steps.py`; None lets Python make each anew.
+    """
 
     shares = True
+
+    def __init__(
+        self,
+        model: Any,
+        prompting: Prompting,
+        rules: ThoughtRules,
+        decoding: Decoding,
+        context_length: int | None = None,
+        record: Record | None = None,
+    ) -> None:
+        super().__init__(model, prompting, rules, decoding, context_length)
+        self.record = record
+        self.name = "sharing" if record is None else "sharing, by CUDA graphs"
 
     def batches(self, requests: Sequence[Request], batch_size: int) -> Iterator[list[Sampled]]:
         """Yield the samples of one stretch of rows after the other, in the order of `plan_batches`.
@@ -91,6 +112,7 @@ class _Run:
     ) -> None:
         self.engine = engine
         self.cache = SlotCache()
+        self.steps = None if engine.record is None else Steps(engine._model, self.cache, engine.record)
         self.requests = requests
         self.waiting = deque(order)
         self.rows: list[_Row] = []
@@ -180,14 +202,20 @@ class _Run:
 
     def _proposals(self, fed: list[_Row]) -> list[int]:
         """Feed what is due; return the token that each row's model and random number propose next."""
-        plan = Pass(len(self.head), [row.cached for row in self.rows], [len(row.feed) for row in self.rows])
-        tokens = [token for row in self.rows for token in row.feed]
-        logits_BV = feed(self.engine._model, self.cache, plan, tokens)
+        logits_BV = self._logits()
         numbers = [row.numbers[min(row.state.sampled_tokens, len(row.numbers) - 1)] for row in fed]
         self.engine._ban(logits_BV, [row.state for row in fed])
         numbers_B = torch.tensor(numbers, device=logits_BV.device)
         proposed: list[int] = choose_tokens(logits_BV, numbers_B, self.engine._decoding).tolist()
         return proposed
+
+    def _logits(self) -> torch.Tensor:
+        """Make the pass; return logits (n, V) after the last token of every row that is fed."""
+        cached, counts = [row.cached for row in self.rows], [len(row.feed) for row in self.rows]
+        tokens = [token for row in self.rows for token in row.feed]
+        if self.steps is not None and min(cached) and set(counts) == {1}:
+            return self.steps.feed(cached, tokens)
+        return feed(self.engine._model, self.cache, Pass(len(self.head), cached, counts), tokens)
 
     def _commit(self, fed: list[_Row], proposed: list[int]) -> None:
         for row, token in zip(fed, proposed, strict=True):
@@ -222,6 +250,8 @@ class _Run:
         self.most_rows = keep
         self.engine.backed_off_to = min(keep, self.engine.backed_off_to or keep)
         give_back_memory()
+        if self.steps is not None:
+            self.steps.forget()
         self.cache.shrink(keep, max(row.cached for row in self.rows))
 
 

@@ -14,6 +14,7 @@ from agent_forge.models.engine import SharingSampler
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import TransformersSampler
 from agent_forge.models.slots import Pass, SlotCache, feed, running
+from agent_forge.models.steps import UNRECORDED, Record, Steps, graphs_for
 from agent_forge.thoughts import ThoughtRules
 
 # Largest difference of logits, as a share of their spread: rounding is far below, another attention far above.
@@ -28,10 +29,15 @@ _HEAD, _TAILS, _STEPS = 9, (5, 1, 3), 2
 def open_sampler(
     model: Any, prompting: Prompting, rules: ThoughtRules, decoding: Decoding, context_length: int | None
 ) -> tuple[TransformersSampler, str | None]:
-    """Return the fastest engine that fits a model, and why it is not the sharing one where it is not."""
-    why = fault(model)
-    kind = SharingSampler if why is None else TransformersSampler
-    return kind(model, prompting, rules, decoding, context_length), why
+    """Return the fastest engine that fits a model, and a warning where that is not the fastest there is."""
+    given = (model, prompting, rules, decoding, context_length)
+    if (why := fault(model)) is not None:
+        return TransformersSampler(*given), f"rows are sampled by the slower reference engine: {why}"
+    record = graphs_for(model)
+    why = None if record is None else _differs(model, record)
+    if why is not None:
+        return SharingSampler(*given), f"passes are launched by Python, slower, and not as CUDA graphs: {why}"
+    return SharingSampler(*given, record), None
 
 
 def fault(model: Any) -> str | None:
@@ -55,14 +61,16 @@ def _values(found: Any) -> set[str]:
     return {found} if isinstance(found, str) else set()
 
 
-def _differs(model: Any) -> str | None:
+def _differs(model: Any, record: Record | None = None) -> str | None:
     """Compare passes over a shared head and rows of several lengths with the model run row by row."""
+    # One that is recorded, and one that is the recording.
+    steps = _STEPS if record is None else _STEPS + UNRECORDED
     generator = torch.Generator().manual_seed(0)
     width = model.get_input_embeddings().weight.shape[0]
-    rows = [torch.randint(width, (_HEAD + tail + _STEPS,), generator=generator).tolist() for tail in _TAILS]
+    rows = [torch.randint(width, (_HEAD + tail + steps,), generator=generator).tolist() for tail in _TAILS]
     rows = [rows[0][:_HEAD] + row[_HEAD:] for row in rows]
     try:
-        found_BV = _by_passes(model, rows)
+        found_BV = _by_passes(model, rows, steps, record)
     # Whatever a model's own code makes of another attention: it is not used.
     except Exception as error:
         return f"{type(model).__name__} fails with it ({type(error).__name__}: {error})".splitlines()[0]
@@ -74,17 +82,22 @@ def _differs(model: Any) -> str | None:
 
 
 @torch.inference_mode()
-def _by_passes(model: Any, rows: list[list[int]]) -> torch.Tensor:
+def _by_passes(model: Any, rows: list[list[int]], steps: int, record: Record | None) -> torch.Tensor:
     cache = SlotCache()
-    cached = [0] * len(rows)
+    cached = list(_TAILS)
     with running(model, cache):
         feed(model, cache, Pass(0, [0], [_HEAD]), rows[0][:_HEAD])
         cache.take_head(_HEAD)
-        for step in range(1 + _STEPS):
-            counts = [1] * len(rows) if step else list(_TAILS)
-            new = [row[_HEAD + had : _HEAD + had + count] for row, had, count in zip(rows, cached, counts, strict=True)]
-            logits_BV = feed(model, cache, Pass(_HEAD, cached, counts), [token for part in new for token in part])
-            cached = [had + count for had, count in zip(cached, counts, strict=True)]
+        tails = [token for row, tail in zip(rows, _TAILS, strict=True) for token in row[_HEAD : _HEAD + tail]]
+        feed(model, cache, Pass(_HEAD, [0] * len(rows), _TAILS), tails)
+        recorded = None if record is None else Steps(model, cache, record)
+        for _ in range(steps):
+            tokens = [row[_HEAD + had] for row, had in zip(rows, cached, strict=True)]
+            if recorded is not None:
+                logits_BV = recorded.feed(cached, tokens)
+            else:
+                logits_BV = feed(model, cache, Pass(_HEAD, cached, [1] * len(rows)), tokens)
+            cached = [had + 1 for had in cached]
     return logits_BV
 
 

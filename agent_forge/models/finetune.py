@@ -20,8 +20,9 @@ from agent_forge.errors import InputError
 from agent_forge.models.adapters import HALF_PRECISION, LoraShape, Trainable, attach
 from agent_forge.models.packed_attention import choose_layout, described, maskable_attention
 from agent_forge.models.packing import Layout, TrainingExample
-from agent_forge.models.ranks import ALONE, Ranks, share_layers
-from agent_forge.models.training import BakeSettings, ProgressEvent, Training
+from agent_forge.models.ranks import ALONE, Ranks
+from agent_forge.models.settings import BakeSettings
+from agent_forge.models.training import ProgressEvent, Training
 from agent_forge.models.training_state import Checkpoints
 from agent_forge.records import BakeReport
 
@@ -83,7 +84,7 @@ def bake(
                 return not _checkpoints_gradients(model) and not _checkpoint_gradients(model)
 
             if reload is not None:
-                share_layers(model, trainable.parameters.values())
+                trainable = trainable.in_parts(model)
             training = Training(
                 model, trainable, train, heldout, layout, settings, checkpoints, half_precision, save_memory, ranks
             )
@@ -94,7 +95,9 @@ def bake(
         warnings.extend(training.warnings)
         if reload is None:
             warnings.extend(_merge(training, trainable, half_precision))
-        elif ranks.first:
+        else:
+            training.put_best_together()
+        if reload is not None and ranks.first:
             warnings.extend(_merge_into(reload(), training, settings, token_ids, half_precision))
     return _report(training, trainable, train, heldout, settings, warnings, attention)
 

@@ -196,10 +196,8 @@ def collate(
         masked: whether packed examples are kept apart by a mask.
     """
     width = max(sum(len(example.input_ids) for example in row) for row in rows)
-    fields = [list(_pad_row(row, width)) for row in rows]
-    ids_BT, labels_BT, segments_BT, positions_BT = (
-        torch.tensor([field[index] for field in fields], device=device) for index in range(4)
-    )
+    fields_KBT = np.stack([_padded_row(row, width) for row in rows], axis=1)
+    ids_BT, labels_BT, segments_BT, positions_BT = torch.from_numpy(fields_KBT).to(device)
     return PackedBatch(
         input_ids_BT=ids_BT,
         labels_BT=labels_BT,
@@ -264,16 +262,17 @@ def _chunks(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
     return (tuple(items[start : start + size]) for start in range(0, len(items), size))
 
 
-def _pad_row(row: Sequence[TrainingExample], width: int) -> Iterator[list[int]]:
-    ids = [token for example in row for token in example.input_ids]
-    labels = [label for example in row for label in _labels(example)]
-    segments = [number for number, example in enumerate(row, start=1) for _ in example.input_ids]
-    positions = [position for example in row for position in range(len(example.input_ids))]
-    padding = width - len(ids)
-    for values, fill in ((ids, 0), (labels, IGNORED_LABEL), (segments, 0), (positions, 0)):
-        yield values + [fill] * padding
-
-
-def _labels(example: TrainingExample) -> list[int]:
-    pairs = zip(example.input_ids[1:], example.supervised[1:], strict=True)
-    return [IGNORED_LABEL, *(token if counts else IGNORED_LABEL for token, counts in pairs)]
+def _padded_row(row: Sequence[TrainingExample], width: int) -> np.ndarray:
+    """Return ids, labels, segments and positions of one row, (4, width)."""
+    fields_KT = np.zeros((4, width), dtype=np.int64)
+    fields_KT[1] = IGNORED_LABEL
+    start = 0
+    for number, example in enumerate(row, start=1):
+        end = start + len(example.input_ids)
+        fields_KT[0, start:end] = example.input_ids
+        counted = np.array(example.supervised[1:], dtype=bool)
+        fields_KT[1, start + 1 : end][counted] = fields_KT[0, start + 1 : end][counted]
+        fields_KT[2, start:end] = number
+        fields_KT[3, start:end] = np.arange(end - start)
+        start = end
+    return fields_KT

@@ -7,8 +7,7 @@ losses and gradients are sums over supervised tokens, scaled by those of the who
 computed gives what one process would have, but for the order of sums. Then all take the same step. The first process
 alone writes. A process alone (`ALONE`) takes all rows and adds up nothing: the same numbers, bit for bit, as ever.
 
-`share_layers` keeps the frozen weights of each layer in parts, one per process, and puts them together where a pass
-needs them (fully sharded data parallel: Zhao et al., 2023, arXiv:2304.11277). What is trained stays whole everywhere.
+`parts.py` keeps layers in parts, one per process.
 """
 
 import os
@@ -24,6 +23,7 @@ from torch import distributed, nn
 
 from agent_forge.errors import ConfigError, EngineError
 from agent_forge.models.memory import is_out_of_memory
+from agent_forge.models.parts import is_part
 
 T = TypeVar("T")
 
@@ -70,10 +70,10 @@ class Ranks:
         return tuple(sums.tolist())
 
     def add_up_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Give every process the sums of the gradients."""
+        """Give every process the sums of the gradients; of what is in parts they are sums already."""
         if self.count == 1:
             return
-        for bucket in _buckets(parameters):
+        for bucket in _buckets(value for value in parameters if not is_part(value)):
             gradients = [value.grad if value.grad is not None else torch.zeros_like(value) for value in bucket]
             flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
             distributed.all_reduce(flat)
@@ -138,31 +138,6 @@ def joined(device: str) -> Iterator[Ranks]:
         ) from cause
     # After a loss there is nobody to take leave of.
     distributed.destroy_process_group()
-
-
-def share_layers(model: nn.Module, trained: Iterable[nn.Parameter]) -> None:
-    """Keep the frozen weights of every layer in parts, one per process.
-
-    Args:
-        model: with everything trainable attached.
-        trained: what stays whole in every process.
-
-    Raises:
-        ConfigError: when the model has no list of layers.
-    """
-    from torch.distributed.fsdp import fully_shard
-
-    layers = max((module for module in model.modules() if isinstance(module, nn.ModuleList)), key=_weight, default=None)
-    if layers is None:
-        raise ConfigError(f"{type(model).__name__} has no list of layers to keep in parts; set bake_sharded to false")
-    whole = set(trained)
-    for layer in layers:
-        # Each layer is a root of its own, and roots would stay whole after a pass.
-        fully_shard(layer, reshard_after_forward=True, ignored_params=whole)
-
-
-def _weight(module: nn.Module) -> int:
-    return sum(value.numel() for value in module.parameters())
 
 
 def _buckets(parameters: Iterable[nn.Parameter], most: int = BUCKET) -> Iterator[list[nn.Parameter]]:

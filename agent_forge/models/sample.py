@@ -123,6 +123,7 @@ class TransformersSampler:
         self._decoding = decoding
         self._context_length = context_length
         self._piece = lru_cache(maxsize=None)(prompting.piece)
+        self.name = "reference"
         self._accepts = frozenset(inspect.signature(model.forward).parameters)
         self.backed_off_to: int | None = None
 

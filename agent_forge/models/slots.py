@@ -40,7 +40,8 @@ class Pass:
     head: int
     cached: Sequence[int]
     counts: Sequence[int]
-    _on_device: dict[Any, Any] = field(default_factory=dict)
+    _on_device: dict[tuple[str, torch.device], torch.Tensor] = field(default_factory=dict)
+    _hiding: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.total = sum(self.counts)
@@ -64,11 +65,22 @@ class Pass:
 
     def index(self, name: str, device: torch.device) -> torch.Tensor:
         """Return one of the integer lists as a tensor on a device."""
-        return self._kept((name, device), lambda: torch.tensor(getattr(self, name), device=device))
+        if (name, device) not in self._on_device:
+            self._on_device[name, device] = torch.tensor(getattr(self, name), device=device)
+        return self._on_device[name, device]
+
+    def read_places_from(self, places_N: torch.Tensor) -> None:
+        """Read places from a buffer from now on; for passes of one token per slot."""
+        for name in ("places", "last_places"):
+            self._on_device[name, places_N.device] = places_N
+
+    def forget_hidden(self) -> None:
+        """Find out anew what is hidden, since the places have changed."""
+        self._hiding.clear()
 
     def hidden(self, device: torch.device, window: int | None) -> torch.Tensor:
         """Return which positions of its slot the last token of each may not see; shape n, 1, 1, T."""
-        return self._kept(
+        return self._hidden_once(
             ("own", device, window),
             lambda: _hidden(self.index("last_places", device)[:, None], 0, self.longest, window)[:, None, None],
         )
@@ -76,7 +88,7 @@ class Pass:
     def hidden_head(self, device: torch.device, window: int) -> torch.Tensor:
         """Return which positions of the head the last token of each slot may not see; shape n, P."""
         query = self.index("last_places", device)[:, None] + self.head
-        return self._kept(("head", device, window), lambda: _hidden(query, 0, self.head, window))
+        return self._hidden_once(("head", device, window), lambda: _hidden(query, 0, self.head, window))
 
     def hidden_from(
         self, row: "Long", first: int, length: int, device: torch.device, window: int | None
@@ -88,12 +100,12 @@ class Pass:
             query_N1 = torch.arange(start, start + row.count, device=device)[:, None]
             return _hidden(query_N1, first, length, window)
 
-        return self._kept((row, first, device, window), make)
+        return self._hidden_once((row, first, device, window), make)
 
-    def _kept(self, key: Any, make: Callable[[], torch.Tensor]) -> torch.Tensor:
-        if key not in self._on_device:
-            self._on_device[key] = make()
-        return self._on_device[key]  # type: ignore[no-any-return]
+    def _hidden_once(self, key: Any, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+        if key not in self._hiding:
+            self._hiding[key] = make()
+        return self._hiding[key]
 
     @property
     def last_places(self) -> list[int]:
@@ -181,12 +193,33 @@ class SlotCache(Cache):  # type: ignore[misc]
     def copy(self, moves: Sequence[tuple[int, int]], length: int) -> None:
         """Copy the first `length` positions of slots into others; `moves` are pairs of source and target."""
         room = max(target for _, target in moves) + 1
+        by_device: dict[torch.device, tuple[torch.Tensor, ...]] = {}
         for layer in self._stored:
             if layer.slots is not None:
                 layer.slots = _roomy(layer.slots, layer.slots, room, length)
-                sources, targets = torch.tensor(moves, device=layer.slots[0].device).unbind(1)
+                device = layer.slots[0].device
+                if device not in by_device:
+                    by_device[device] = torch.tensor(moves, device=device).unbind(1)
+                sources, targets = by_device[device]
                 for stored in layer.slots:
-                    stored[targets, :, :length] = stored[sources, :, :length]
+                    stored[:, :, :length].index_copy_(0, targets, stored[:, :, :length].index_select(0, sources))
+
+    def reserve(self, slots: int, length: int) -> None:
+        """Make room for so many slots of so many positions in every layer that has any."""
+        for layer in self._stored:
+            if layer.slots is not None:
+                layer.slots = _roomy(layer.slots, layer.slots, slots, length)
+
+    @property
+    def capacity(self) -> int:
+        """Positions that every slot has room for."""
+        return min((layer.slots[0].shape[2] for layer in self._stored if layer.slots is not None), default=0)
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """Where the keys and values are in memory, and how far apart: empty while there are none."""
+        tensors = [side for layer in self._stored for side in (*(layer.head or ()), *(layer.slots or ()))]
+        return tuple(number for side in tensors for number in (side.data_ptr(), *side.shape))
 
     def shrink(self, slots: int, length: int) -> None:
         """Give back the memory beyond so many slots of so many positions."""
@@ -306,18 +339,26 @@ def _accepts(kind: Any) -> frozenset[str]:
 
 def feed(model: Any, cache: SlotCache, plan: Pass, tokens: Sequence[int]) -> torch.Tensor:
     """Make one pass; return logits (n, V; float32) after the last token of every slot that was fed, in their order."""
+    tokens_BN = torch.tensor([tokens], device=model.device)
+    return forward(model, cache, plan, tokens_BN, torch.tensor([plan.positions()], device=model.device)).float()
+
+
+def forward(
+    model: Any, cache: SlotCache, plan: Pass, tokens_BN: torch.Tensor, positions_BN: torch.Tensor
+) -> torch.Tensor:
+    """Make one pass of tokens and positions on the model's device; see `feed`. Logits are in the model's arithmetic."""
     accepts = _accepts(type(model))  # type: ignore[arg-type]
     cache.plan = plan
-    last = torch.tensor(plan.last_fed, device=model.device)
+    last = plan.index("last_fed", model.device)
     # Some architectures always return every token's logits.
     optional = {"logits_to_keep": last} if "logits_to_keep" in accepts else {}
     output = model(
-        input_ids=torch.tensor([tokens], device=model.device),
-        position_ids=torch.tensor([plan.positions()], device=model.device),
+        input_ids=tokens_BN,
+        position_ids=positions_BN,
         use_cache=True,
         # transformers 5.24 gave it its new name; models that bring code of their own keep the old one.
         **{"cache" if "cache" in accepts else "past_key_values": cache},
         **optional,
     )
     logits_BV: torch.Tensor = output.logits[0] if optional else output.logits[0, last]
-    return logits_BV.float()
+    return logits_BV

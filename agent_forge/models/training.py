@@ -1,21 +1,17 @@
 """The training loop: AdamW over packed batches, held-out evaluation, early stop, checkpoints.
 
-AdamW is decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101); the learning rate warms up linearly
-and falls along a half cosine to 0 (Loshchilov and Hutter, 2017, arXiv:1608.03983).
+AdamW is decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101).
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from pydantic import Field
 from transformers import PreTrainedModel
 
-from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ForgeError
 from agent_forge.models.adapters import Trainable
 from agent_forge.models.memory import give_back_memory, is_out_of_memory
@@ -30,38 +26,23 @@ from agent_forge.models.packing import (
     plan_batches,
     plan_epochs,
 )
+from agent_forge.models.parts import (
+    clip_gradients,
+    is_part,
+    optimizer_changed,
+    outlined,
+    own,
+    taken_apart,
+    whole,
+)
 from agent_forge.models.ranks import ALONE, Ranks
+from agent_forge.models.settings import BakeSettings, learning_rate_at
 from agent_forge.models.target_loss import TargetLoss
 from agent_forge.models.training_state import Checkpoints, TrainingProgress, TrainingState, Weights
-from agent_forge.records import LossPoint, Record
+from agent_forge.records import LossPoint
 
-
-class BakeSettings(Record):
-    """How to bake; the meaning of each field is that of its name in `QuietSTaRConfig`."""
-
-    method: Literal["lora", "full"] = "lora"
-    rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    learning_rate: float = Field(default=1e-5, gt=0)
-    num_epochs: int = Field(default=3, ge=1)
-    pack_length: int = Field(default=1024, ge=2)
-    train_batch_size: int = Field(default=4, ge=1)
-    gradient_accumulation: int = Field(default=1, ge=1)
-    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    evaluate_every: int = Field(default=25, ge=1)
-    early_stop_patience: int = Field(default=3, ge=1)
-    checkpoint_every: int = Field(default=50, ge=1)
-    gradient_checkpointing: bool = False
-    seed: int = Field(default=0, ge=0)
-
-    @classmethod
-    def of(cls, config: QuietSTaRConfig) -> "BakeSettings":
-        """Take the fields from a configuration."""
-        renamed = {"method": "bake_method", "rank": "lora_rank", "alpha": "lora_alpha", "dropout": "lora_dropout"}
-        return cls.model_validate({name: getattr(config, renamed.get(name, name)) for name in cls.model_fields})
+# So many trained values the optimizer moves at once on a CPU too, where that takes memory for as many more.
+MOST_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -81,21 +62,6 @@ class ProgressEvent:
     tokens: int
     loss: float
     learning_rate: float
-
-
-def learning_rate_at(step: int, planned_steps: int, peak: float, warmup_fraction: float) -> float:
-    """Return the learning rate of one step.
-
-    Args:
-        step: counted from 0.
-        planned_steps: of the whole run.
-        peak: reached at the end of the warm-up.
-        warmup_fraction: share of the steps in which the rate rises linearly; it falls to 0 along a half cosine after.
-    """
-    warmup = math.ceil(warmup_fraction * planned_steps)
-    if step < warmup:
-        return peak * ((step + 1) / warmup)
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (planned_steps - warmup)))
 
 
 class Training:
@@ -188,12 +154,19 @@ class Training:
         self._model, self._ranks = model, ALONE
         self._loss = TargetLoss(model, self._autocast)
 
+    def put_best_together(self) -> None:
+        """Make the best weights whole, for `go_on_alone`; with layers in parts, every process has to."""
+        self.best = self._whole(self.best)
+
     def _save(self) -> None:
+        state = self._state()
         if self._ranks.first:
-            self._checkpoints.save(self._state())
+            self._checkpoints.save(state)
 
     def _begin_or_resume(self) -> tuple[TrainingProgress, Weights]:
-        state, self.warnings = self._ranks.agree(lambda: self._checkpoints.latest(self._trainable.parameters))
+        found = self._checkpoints.latest(self._trainable.parameters) if self._ranks.first else (None, ())
+        said = self._ranks.agree(lambda: (found[0] and self._outlined(found[0]), found[1]))
+        state, self.warnings = found if self._ranks.first else said
         return self._begin() if state is None else self._resume(state)
 
     def _begin(self) -> tuple[TrainingProgress, Weights]:
@@ -205,14 +178,34 @@ class Training:
         return progress, self._trainable.weights()
 
     def _resume(self, state: TrainingState) -> tuple[TrainingProgress, Weights]:
-        self._trainable.load(state.weights)
-        self._optimizer.load_state_dict(state.optimizer)
+        parameters = self._trainable.parameters
+        best = {name: own(taken_apart(value, parameters[name])).to("cpu") for name, value in state.best.items()}
+        self._trainable.load({name: own(taken_apart(value, parameters[name])) for name, value in state.weights.items()})
+        self._optimizer.load_state_dict(optimizer_changed(state.optimizer, self._optimized, taken_apart))
         self._restore(state.generators)
-        return state.progress, state.best
+        return state.progress, best
+
+    def _whole(self, weights: Weights) -> dict[str, torch.Tensor]:
+        return {name: whole(value, self._trainable.parameters[name]) for name, value in weights.items()}
+
+    def _outlined(self, state: TrainingState) -> TrainingState:
+        """Return a state with the shapes alone of what the other processes get in parts."""
+        parameters = self._trainable.parameters
+        weights, best = (
+            {n: outlined(value, parameters[n]) for n, value in kept.items()} for kept in (state.weights, state.best)
+        )
+        optimizer = optimizer_changed(state.optimizer, self._optimized, outlined)
+        return replace(state, weights=weights, best=best, optimizer=optimizer)
 
     def _state(self) -> TrainingState:
-        weights = self._trainable.weights()
-        return TrainingState(self.progress, weights, self.best, self._optimizer.state_dict(), self._generators())
+        weights, best = self._whole(self._trainable.weights()), self._whole(self.best)
+        optimizer = optimizer_changed(self._optimizer.state_dict(), self._optimized, whole)
+        return TrainingState(self.progress, weights, best, optimizer, self._generators())
+
+    @property
+    def _optimized(self) -> list[torch.Tensor]:
+        """The trained values in the order of the optimizer."""
+        return [value for group in self._optimizer.param_groups for value in group["params"]]
 
     def _step(self) -> LossPoint:
         """Take one optimizer step; the loss is the mean over all supervised tokens of its forward passes.
@@ -220,7 +213,8 @@ class Training:
         When memory runs out, the passes are made again with gradient checkpointing, which changes no weight, and so
         are all after them.
         """
-        self._model.train()
+        if not self._model.training:
+            self._model.train()
         index = self.progress.step
         generators = self._generators()
         found = self._tried(index)
@@ -256,8 +250,8 @@ class Training:
                 total += self._loss.backward(batch, counted / targets)
             tokens += batch.tokens * counted
         self._ranks.add_up_gradients(self._trainable.parameters.values())
-        total, whole = self._ranks.add_up(total, tokens)
-        return total, int(whole)
+        total, counted_tokens = self._ranks.add_up(total, tokens)
+        return total, int(counted_tokens)
 
     def _generators(self) -> dict[str, torch.Tensor]:
         generators = {"cpu": torch.get_rng_state()}
@@ -273,14 +267,20 @@ class Training:
     def _move(self, index: int, loss: float) -> float:
         settings = self._settings
         rate = learning_rate_at(index, len(self.plan), settings.learning_rate, settings.warmup_fraction)
-        norm = torch.nn.utils.clip_grad_norm_(self._trainable.parameters.values(), settings.max_grad_norm)
+        norm = self._clip()
         self._finite(loss, index + 1, "loss")
-        self._finite(float(norm), index + 1, "gradient")
+        self._finite(norm, index + 1, "gradient")
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return rate
+
+    def _clip(self) -> float:
+        parameters, most = self._trainable.parameters.values(), self._settings.max_grad_norm
+        if any(map(is_part, parameters)):
+            return clip_gradients(parameters, most, lambda value: self._ranks.add_up(value)[0])
+        return float(torch.nn.utils.clip_grad_norm_(parameters, most))
 
     def _judge(self, point: LossPoint) -> LossPoint:
         loss = self._finite(self.heldout_loss(), point.step, "held-out loss")
@@ -318,4 +318,10 @@ def _optimizer(trainable: Trainable, settings: BakeSettings) -> torch.optim.Adam
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    if any(map(is_part, trainable.parameters.values())):
+        # Its functions for many values at once take either parts or whole values.
+        foreach: bool | None = False
+    else:
+        # The same numbers with fewer calls, for copies of all that is trained: on a GPU PyTorch's own choice.
+        foreach = True if trainable.trainable_parameters <= MOST_AT_ONCE else None
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=foreach)

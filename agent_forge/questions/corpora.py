@@ -2,9 +2,11 @@
 
     {"prompt": "What is 2 + 2?", "reference": "4"}            JSON lines: every text in a row counts, at any depth
     {"messages": [{"role": "user", "content": "What is"}]}    (a whole JSON document is read too)
+    train-00000-of-00001.parquet                              parquet: likewise
     A page of plain text, as it is.                           anything else: one running text
 
-Either may be gzipped. Plain text is read in pieces that overlap, so a file may be larger than memory.
+All but parquet may be gzipped. Plain text is read in pieces that overlap, so a file may be larger than memory. A
+directory stands for all files in it but hidden ones, each a corpus.
 """
 
 import gzip
@@ -21,6 +23,7 @@ from typing import TextIO, cast
 from agent_forge.errors import QuestionError
 from agent_forge.questions.leak_words import leak_words
 from agent_forge.questions.overlap import NGRAM
+from agent_forge.questions.sources.rows import file_rows
 
 PIECE = 1 << 20
 LONGEST_WORD = 1 << 23
@@ -28,7 +31,7 @@ LONGEST_WORD = 1 << 23
 OVERLAP_WORDS = NGRAM + 4
 _ROWS = frozenset({".json", ".jsonl", ".ndjson"})
 _SPACE = re.compile(r"[ \n\t]")
-_GZIP = b"\x1f\x8b"
+_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,29 @@ class Corpus:
 
 
 def open_corpora(names: Sequence[str]) -> list[Corpus]:
-    """Open corpora by their paths.
+    """Open corpora by the paths of files and directories.
 
     Raises:
-        QuestionError: when one is no file that can be read and begins with text; what is wrong further on shows when
-            its texts are read.
+        QuestionError: when a file cannot be read or does not begin with text, or a directory holds none; what is wrong
+            further on shows when its texts are read.
     """
-    names = tuple(dict.fromkeys(names))
+    names = tuple(dict.fromkeys(file for name in names for file in _files(name)))
     for name in names:
         next(corpus_texts(Path(name)))
     return [Corpus(name, _digest(Path(name)), partial(corpus_texts, Path(name))) for name in names]
+
+
+def _files(name: str) -> list[str]:
+    path = Path(name)
+    if not path.is_dir():
+        return [name]
+    found = [file for file in path.rglob("*") if file.is_file()]
+    shown = [str(file) for file in sorted(found) if not any(p.startswith(".") for p in file.relative_to(path).parts)]
+    if not shown:
+        raise QuestionError(
+            f"corpus {path} is a directory without files; JSON lines, parquet or plain text is expected"
+        )
+    return shown
 
 
 def corpus_texts(path: Path) -> Iterator[str]:
@@ -59,13 +75,11 @@ def corpus_texts(path: Path) -> Iterator[str]:
     Raises:
         QuestionError: naming the file, and the line of what is no JSON.
     """
+    empty = True
     try:
-        with _opened(path) as stream:
-            texts = _row_texts(stream, path) if _holds_rows(path) else _pieces(stream)
-            empty = True
-            for text in texts:
-                empty = empty and not leak_words(text)
-                yield text
+        for text in _all_texts(path):
+            empty = empty and not leak_words(text)
+            yield text
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as cause:
         raise QuestionError(
             f"cannot read corpus {path}: {cause}; JSON lines or plain text in UTF-8, gzipped or not, is expected"
@@ -74,9 +88,21 @@ def corpus_texts(path: Path) -> Iterator[str]:
         raise QuestionError(f"corpus {path} holds no text; JSON lines with texts or plain text is expected")
 
 
-def _opened(path: Path) -> TextIO:
+def _all_texts(path: Path) -> Iterator[str]:
+    if _head(path) == _PARQUET:
+        yield from (_joined_text(row) for _, row in file_rows(path))
+        return
+    with _opened(path) as stream:
+        yield from _row_texts(stream, path) if _holds_rows(path) else _pieces(stream)
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as raw:
-        packed = raw.read(2) == _GZIP
+        return raw.read(4)
+
+
+def _opened(path: Path) -> TextIO:
+    packed = _head(path).startswith(_GZIP)
     # Line breaks that are not \n may stand inside a JSON text.
     options = {"mode": "rt", "encoding": "utf-8-sig", "newline": "\n"}
     return cast(TextIO, gzip.open(path, **options) if packed else path.open(**options))  # type: ignore[call-overload]

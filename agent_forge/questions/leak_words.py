@@ -2,11 +2,14 @@ r"""The words that leaks are made of: a question's words in a form that typograp
 
     leak_words("**Tom’s** 10-year-old — he’s 2 × 3 …")  ->  tom s 10 year old he s 2 * 3
 
-Coarser than `normalise.normalise_words`, which ids are made of: case is folded, markup, hyphens, dashes and
+Coarser than `normalise.normalise_words`, which ids are made of: case is folded, markup, accents, hyphens, dashes and
 percent signs go, and an operator counts only where it stands as one. Where that makes two texts the same, they leak.
+Chinese and Japanese are written without spaces: each of their characters is a word.
 """
 
+import html
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -17,6 +20,10 @@ _WORDS = re.compile(r"\w+|[+\-*/=<>^±√]|%(?=\s*\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _LETTER = r"[^\W\d_]"
 _ONE_LETTER = rf"(?<![^\W_]){_LETTER}(?![^\W\d_])"
+_UNSPACED = re.compile("[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# Accents, but for the stroke that negates a sign; what stretches a word, chooses a glyph or turns the direction.
+_MARKS = re.compile("[\u0300-\u0337\u0339-\u036f\u0640\u202a-\u202e\u2066-\u2069\ufe00-\ufe0f]")
+_TAG = re.compile(r"</?(?:[abiup]|br|em|strong|span|div|su[bp]|code|pre|[ou]l|li|h[1-6])\s*/?>")
 _SAME = str.maketrans({"÷": "/", "·": "×", "–": "-", "—": "-", "‒": "-", "―": "-", "ʼ": "'", "_": " "})
 # A product or a power stands between operands; other asterisks are bullets and emphasis.
 _BEFORE = rf"(?:[\d)\]}}]|{_ONE_LETTER})"
@@ -50,8 +57,14 @@ _POSTFIX = frozenset({"%", "^", "squared", "cubed"})
 
 def prepared(text: str) -> str:
     """Return a text in which every word of `leak_words` stands as it is, with the punctuation between them."""
+    if "&" in text:
+        text = html.unescape(text)
     # Folding can take a character apart, so the plain form is made again.
     text = plain(plain(text).casefold().translate(_SAME))
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text)))
+    if "<" in text:
+        text = _TAG.sub(" ", text)
     if ">" in text or "=" in text or "+" in text:
         text = _QUOTED.sub(" ", text)
     text = _THOUSANDS.sub("", text)
@@ -62,7 +75,7 @@ def prepared(text: str) -> str:
         text = _DASH.sub(" ", text)
     if "/" in text:
         text = _SLASH.sub(" ", text)
-    return text
+    return text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)
 
 
 def leak_words(text: str) -> list[str]:
@@ -142,4 +155,4 @@ def _goes_on_after(words: Sequence[str], end: int, gap: str) -> bool:
 
 
 def _is_operand(word: str) -> bool:
-    return word[0].isdigit() or (len(word) == 1 and word.isalpha())
+    return word[0].isdigit() or (len(word) == 1 and word.isalpha() and not _UNSPACED.match(word))

@@ -12,7 +12,7 @@ import traceback
 from typing import Any, BinaryIO
 
 from agent_forge.sandbox.limits import Limits
-from agent_forge.sandbox.program import find_program, setting_of
+from agent_forge.sandbox.program import LONGEST, find_program, setting_of
 from agent_forge.sandbox.values import Broken, Message, Remote
 from agent_forge.sandbox.wire import Link, exception_name, named_exception
 
@@ -105,7 +105,7 @@ def examine(job: Message, link: Examination) -> Message:
         verdict = _not_loaded(told, job["names"]) or _run_tests(job, link, link.decode(told.get("value")))
     except Broken:
         verdict = {"outcome": "ended"}
-    return {**verdict, "program": found.text}
+    return {**verdict, "program": found.text[:LONGEST]}
 
 
 def _known(name: object, names: list[str]) -> str:

@@ -19,7 +19,8 @@ from agent_forge.sandbox.limits import Limits
 START_SECONDS = 60.0
 # A sandbox that does not come up says nothing about the program that was to run in it.
 ATTEMPTS = 2
-LONGEST_VERDICT = 2**20
+# A program of `program.LONGEST` characters takes up to twelve bytes for each of them.
+LONGEST_VERDICT = 2**21
 ENDING_SECONDS = 2.0
 
 

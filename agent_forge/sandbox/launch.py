@@ -21,7 +21,7 @@ from agent_forge.sandbox.seccomp import compiled_filter
 # Where the modules that run inside, and packages that tests may import, stand in a sandbox.
 HOME = "/forge"
 PACKAGES = "/packages"
-INSIDE = ("__init__", "limits", "values", "wire", "program", "examiner", "candidate")
+INSIDE = ("__init__", "limits", "values", "wire", "statements", "program", "examiner", "candidate")
 # What benchmark tests compare floating point results with.
 OFFERED = ("numpy",)
 SYSTEM = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
@@ -125,6 +125,8 @@ def sandbox_command(limits: Limits, filtering: int) -> list[str]:
     command = [find_bwrap(), *_FIXED]
     for source, target in _bindings():
         command += ["--ro-bind", source, target]
+    for place in _hidden():
+        command += ["--tmpfs", place, "--remount-ro", place]
     for name, value in ENVIRONMENT.items():
         command += ["--setenv", name, value]
     command += ["--size", str(limits.file_bytes), "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp"]
@@ -152,12 +154,7 @@ def _python(entry: str, arguments: Sequence[object], limits: Limits) -> list[str
 @functools.cache
 def _bindings() -> tuple[tuple[str, str], ...]:
     """Return what is seen inside, read-only: source and place."""
-    executable = os.path.realpath(sys.executable)
-    libraries = {*SYSTEM, sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), executable}
-    if sys.base_prefix not in ("/usr", "/"):
-        libraries.add(str(Path(sys.base_prefix).resolve()))
-    present = [place for place in sorted(libraries) if Path(place).exists()]
-    found = [(place, place) for place in present if not any(Path(other) in Path(place).parents for other in present)]
+    found = [(place, place) for place in _libraries()]
     package = Path(agent_forge.__file__).parent
     modules = ["__init__.py", *(f"sandbox/{name}.py" for name in INSIDE)]
     found += [(str(package / module), f"{HOME}/agent_forge/{module}") for module in modules]
@@ -167,6 +164,30 @@ def _bindings() -> tuple[tuple[str, str], ...]:
             beside = (Path(place), Path(place).with_name(f"{name}.libs"))
             found += [(str(folder), f"{PACKAGES}/{folder.name}") for folder in beside if folder.is_dir()]
     return tuple(found)
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    """Return where Python and what it is linked with stand; not the environment that this process runs in."""
+    base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix, "installed_platbase": sys.base_exec_prefix}
+    libraries = {*SYSTEM, os.path.realpath(sys.executable)}
+    libraries |= {sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")}
+    if sys.base_prefix not in ("/usr", "/"):
+        libraries |= {str(Path(sys.base_prefix).resolve() / folder) for folder in ("lib", "lib64")}
+    present = [place for place in sorted(libraries) if Path(place).exists()]
+    return tuple(place for place in present if not any(Path(other) in Path(place).parents for other in present))
+
+
+@functools.cache
+def _hidden() -> tuple[str, ...]:
+    """Return what lies among the libraries and is covered: installed packages, which may hold a benchmark's answers."""
+    found = {
+        folder
+        for place in _libraries()
+        for name in ("site-packages", "dist-packages")
+        for folder in [*Path(place).glob(name), *Path(place).glob(f"python*/{name}")]
+    }
+    return tuple(sorted(str(folder) for folder in found if folder.is_dir() and not folder.is_symlink()))
 
 
 def signal_of(code: int) -> int:

@@ -32,7 +32,8 @@ class Limits:
             (resource.RLIMIT_NOFILE, self.open_files),
             # The kernel does not hold root to this one; the filter refuses new processes to everybody.
             (resource.RLIMIT_NPROC, 1),
-            (resource.RLIMIT_CORE, 0),
+            # At 1 no core is written and, unlike at 0, no program of the host's that collects them is started.
+            (resource.RLIMIT_CORE, 1),
         ):
             # A lower limit that was there already stays.
             already = resource.getrlimit(kind)[1]

@@ -1,9 +1,9 @@
 """Plain values as JSON, and what stands for everything else.
 
-Plain are None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict, range and the built-in types
-themselves. Instances of their subclasses pass as the plain value they hold, and iterators as an iterator over what they
-yield. Anything else stays where it is, and the other side gets a `Remote` for it. Nothing that is read can make the
-reader run code.
+Plain are None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset, dict and views of it, range and the
+built-in types themselves. Instances of their subclasses pass as the plain value they hold, and iterators as an iterator
+over what they yield. Anything else stays where it is, and the other side gets a `Remote` for it. Nothing that is read
+can make the reader run code.
 """
 
 import itertools
@@ -20,6 +20,7 @@ TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict, range, type(None))
 }
+_VIEWS: dict[str, type] = {"keys": type({}.keys()), "values": type({}.values()), "items": type({}.items())}
 
 
 class Broken(BaseException):
@@ -141,8 +142,9 @@ class Values:
             return {"complex": [value.real, value.imag]}
         if isinstance(value, range):
             return {"range": [self.encode(part) for part in (value.start, value.stop, value.step)]}
-        if isinstance(value, (type({}.keys()), type({}.values()), type({}.items()))):
-            return self.encode(list(value), depth + 1)
+        for view, kind in _VIEWS.items():
+            if isinstance(value, kind):
+                return {view: self.encode(_seen(view, value), depth + 1)}
         if isinstance(value, Iterator):
             yielded = list(itertools.islice(value, MOST_YIELDED + 1))
             if len(yielded) > MOST_YIELDED:
@@ -176,6 +178,8 @@ class Values:
                 return tuple(items("tuple"))
             case "dict":
                 return dict(tuple(pair) for pair in items("dict"))
+            case "keys" | "values" | "items" as view:
+                return getattr(dict, view)(self.decode(told[view], depth + 1))
             case "set":
                 return set(items("set"))
             case "frozenset":
@@ -199,3 +203,10 @@ class Values:
             case "yours":
                 return self.kept(told["yours"])
         raise Broken
+
+
+def _seen(view: str, value: Any) -> dict[Any, Any]:
+    """Return a dictionary that a view would see the same of."""
+    if view == "values":
+        return dict(enumerate(value))
+    return dict.fromkeys(value) if view == "keys" else dict(value)

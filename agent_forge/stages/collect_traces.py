@@ -41,7 +41,8 @@ def collect_traces(context: StageContext) -> StageOutcome:
     bench = open_bench(context, context.input("extended"), temperature=config.trace_temperature)
     numbered = [(question, sample) for question in questions for sample in range(config.trace_samples)]
     prompting = bench.prompting
-    direct_asked = [Asked(q, 0, "baseline", direct_script(prompting.cue_ids), sample=k) for q, k in numbered]
+    script = direct_script(prompting.cue_ids)
+    direct_asked = [Asked(q, 0, "baseline", script, sample=k) for q, k in numbered]
     script = elicited_script(bench.rules, prompting.elicit_ids, prompting.cue_ids)
     thought_asked = [Asked(q, 0, "thought", script, sample=k) for q, k in numbered]
     graded = grading(context)

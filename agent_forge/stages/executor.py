@@ -107,18 +107,35 @@ def describe_task(name: str, text: str) -> Task:
 
 
 def _config(values: dict[str, Any]) -> QuietSTaRConfig:
-    """Take the configuration out of the parameters: fields given on their own win over `config`; empty ones do not.
+    """Take the configuration out of the parameters: `config`, and fields given on their own unless they are empty.
 
-    Without any `config` a bundled champion is run as it is meant to be.
+    Without any `config` a bundled champion is run as it is meant to be, but for the fields given on their own.
+
+    Raises:
+        InputError: when a field is given twice, as two things.
     """
     text = values.pop("config", "")
+    text = text.strip() if isinstance(text, str) else text
     given = dict(_as_mapping(text or {}))
+    told_twice = given.keys() & values.keys()
     if text == "" and (file := bundled_configuration(str(values.get("model_path", "")))) is not None:
         given = read_config_file(file)
     for name in QuietSTaRConfig.model_fields:
-        if (value := values.pop(name, "")) not in ("", None):
-            given[name] = value
+        if (value := values.pop(name, "")) in ("", None):
+            continue
+        if name in told_twice and _plain(given[name]) != _plain(value):
+            raise InputError(
+                f"{name} is {_plain(given[name])} in config and {_plain(value)} as a parameter of its own; give it "
+                "as the parameter alone"
+            )
+        given[name] = value
     return build_config(given)
+
+
+def _plain(value: object) -> str:
+    """Write a value as one that arrives as text, or as a number with a fraction, would be written."""
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    return ",".join(str(part).strip().removesuffix(".0") for part in parts)
 
 
 def write_outcome(outputs: ExecutorOutputs, outcome: StageOutcome) -> None:

@@ -13,6 +13,7 @@ from agent_forge.questions.corpora import open_corpora
 from agent_forge.records import ChampionRecord, SplitReport
 from agent_forge.report.redact import masked
 from agent_forge.stages.context import Meter, Progress, Stage, StageContext, StageOutcome
+from agent_forge.stages.pipeline_limits import refuse_what_pipelines_cannot
 from agent_forge.stages.prepare_questions import draw_questions
 from agent_forge.storage.cluster_store import root_beside
 from agent_forge.storage.code import source_sha256
@@ -28,7 +29,8 @@ from agent_forge.storage.s3_publication import S3Publication
 def resolve_champion(context: StageContext) -> StageOutcome:
     """Resolve, digest, and look for an existing manifest of the same bake id."""
     meter = Meter()
-    _refuse_looks(context)
+    if context.artifacts_at:
+        refuse_what_pipelines_cannot(context.config, context.artifacts_at)
     config = _rooted(context)
     open_corpora(config.also_exclude)
     path = champion_path(config.model_path, context.progress)
@@ -53,15 +55,6 @@ def resolve_champion(context: StageContext) -> StageOutcome:
     narrow = (name for name in STAGE_NAMES if name not in WHOLE)
     parameters |= {config_parameter(name): _told(narrowed(config, name)) for name in narrow}
     return StageOutcome(cost=meter.cost(), parameters=parameters)
-
-
-def _refuse_looks(context: StageContext) -> None:
-    """Refuse looks where all cells are evaluated at once: they would cost power and save nothing."""
-    if context.artifacts_at and context.config.gate_looks > 1:
-        raise ConfigError(
-            f"gate_looks is {context.config.gate_looks}, but the pipeline evaluates all cells side by side and could "
-            "not end early; set it to 1 here, or run `forge bake-quietstar` on one machine"
-        )
 
 
 def _rooted(context: StageContext) -> QuietSTaRConfig:

@@ -105,17 +105,17 @@ def bench_of(
         raise ConfigError("engine vllm samples from models on disk, and this one is in memory; use engine sharing")
     prompting, rules, decoding = _asking(config, loaded, exemplars, temperature)
     fitted = (loaded.model, prompting, rules, decoding, loaded.context_length)
+    found = computed_by(loaded)
     if config.engine == "reference":
-        context.computed_by.update(computed_by(loaded), engine="reference")
-        return Bench(loaded, prompting, rules, TransformersSampler(*fitted))
-    sampler, why = open_sampler(*fitted)
-    if why is not None:
-        context.warn(f"rows are sampled by the slower reference engine: {why}")
-        context.computed_by.update(computed_by(loaded), engine="reference")
+        sampler, warning = TransformersSampler(*fitted), None
     else:
+        sampler, warning = open_sampler(*fitted)
+    if warning is not None:
+        context.warn(warning)
+    if sampler.shares:
         # Compared, on this very model, with the attention that stands here.
-        attention = f"the engine's own, checked against {loaded.attention}"
-        context.computed_by.update(computed_by(loaded) | {"attention": attention}, engine="sharing")
+        found["attention"] = f"the engine's own, checked against {loaded.attention}"
+    context.computed_by.update(found, engine=sampler.name)
     return Bench(loaded, prompting, rules, sampler)
 
 

@@ -9,6 +9,7 @@ endpoint and credentials of its own, PIPELINE_STORE_ENDPOINT, PIPELINE_STORE_ACC
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -18,8 +19,9 @@ from agent_forge.errors import InputError, StoreError
 
 SCHEME = "s3://"
 CLUSTER_SCHEME = "minio://"
-# Where Kubeflow Pipelines looks for its own store.
-CLUSTER_ENDPOINT = "http://minio-service.kubeflow:9000"
+# What installations of Kubeflow Pipelines call their own store: before, and since, it has been SeaweedFS.
+CLUSTER_HOSTS = ("minio-service.kubeflow", "seaweedfs.kubeflow")
+CLUSTER_PORT = 9000
 # Requests that run side by side, each holding at most one part of a file in memory.
 CONNECTIONS = 6
 ATTEMPTS = 8
@@ -113,8 +115,19 @@ def _cluster_store() -> dict[str, str]:
             "minio:// needs PIPELINE_STORE_ACCESS_KEY and PIPELINE_STORE_SECRET_KEY, from the secret "
             "mlpipeline-minio-artifact; for any other store give s3://"
         )
-    endpoint = os.environ.get("PIPELINE_STORE_ENDPOINT") or CLUSTER_ENDPOINT
+    endpoint = os.environ.get("PIPELINE_STORE_ENDPOINT") or f"http://{_cluster_host()}:{CLUSTER_PORT}"
     return {"endpoint_url": endpoint, "aws_access_key_id": key, "aws_secret_access_key": secret}
+
+
+def _cluster_host() -> str:
+    for host in CLUSTER_HOSTS:
+        with contextlib.suppress(OSError):
+            socket.getaddrinfo(host, CLUSTER_PORT)
+            return host
+    raise InputError(
+        f"minio:// is neither at {CLUSTER_HOSTS[0]} nor at {CLUSTER_HOSTS[1]}, names that nobody knows here; say where "
+        "it is in PIPELINE_STORE_ENDPOINT, under `environment` in the platform file"
+    )
 
 
 @contextlib.contextmanager

@@ -154,3 +154,6 @@ def test_workflows_are_pinned_to_no_secret_in_a_command():
         assert workflow["permissions"] == {"contents": "read"}
         steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
         assert not [step for step in steps if "${{" in step.get("run", "")], path.name
+        # Without a shell that is named, what a pipe begins with may fail unseen.
+        piped = [step for step in steps if re.search(r"[^|]\|[^|]", step.get("run", ""))]
+        assert all(step.get("shell") == "bash" for step in piped), path.name

@@ -13,8 +13,8 @@ from agent_forge.config import QuietSTaRConfig
 from agent_forge.errors import ForgeError, InputError, OutputError
 from agent_forge.models.adapters import TokenRows
 from agent_forge.models.finetune import BakeSettings, TrainingExample, bake
+from agent_forge.models.settings import learning_rate_at
 from agent_forge.models.target_loss import TargetLoss
-from agent_forge.models.training import learning_rate_at
 
 SETTINGS = BakeSettings(
     rank=4,

@@ -15,8 +15,7 @@ from baking_together import bake_tiny, main
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_forge.config import build_config
-from agent_forge.errors import ConfigError, InputError
+from agent_forge.errors import InputError
 from agent_forge.models.ranks import ALONE, Ranks, _buckets, joined, torchrun_device
 from agent_forge.records import BakeReport
 from agent_forge.stages.context import Silent
@@ -59,7 +58,8 @@ def alone(method):
 
 
 @pytest.mark.parametrize(
-    ("method", "sharded", "processes"), [("lora", False, 2), ("lora", True, 2), ("full", False, 2), ("lora", False, 4)]
+    ("method", "sharded", "processes"),
+    [("lora", False, 2), ("lora", True, 2), ("full", False, 2), ("full", True, 2), ("lora", False, 4)],
 )
 def test_several_processes_bake_what_one_does(tmp_path, method, sharded, processes):
     model, report = alone(method)
@@ -76,24 +76,25 @@ def test_several_processes_bake_what_one_does(tmp_path, method, sharded, process
     assert report.steps > 3 and report.best_step > 0 and other.best_step == report.best_step
 
 
-def test_frozen_layers_are_held_in_parts(tmp_path):
-    codes, said = together(tmp_path, sharded=True)
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_layers_are_held_in_parts(tmp_path, method):
+    codes, said = together(tmp_path, method, sharded=True)
     assert codes == [0, 0], said
-    layers = bake_tiny(tmp_path / "alone", "lora")[0].model.layers
+    layers = bake_tiny(tmp_path / "alone", method)[0].model.layers
     whole = sum(value.numel() for value in layers.parameters())
     assert json.loads((tmp_path / "rank-1.json").read_text()) == {"count": 2, "held": whole // 2}
 
 
-@pytest.mark.parametrize("sharded", [False, True])
-def test_a_lost_process_ends_the_others_with_one_clear_line_and_the_checkpoint_is_continued(tmp_path, sharded):
-    codes, said = together(tmp_path, sharded=sharded, die_at=3)
+@pytest.mark.parametrize(("method", "sharded"), [("lora", False), ("lora", True), ("full", True)])
+def test_a_lost_process_ends_the_others_with_one_clear_line_and_the_checkpoint_is_continued(tmp_path, method, sharded):
+    codes, said = together(tmp_path, method, sharded=sharded, die_at=3)
     assert codes == [1, -9]
     assert re.fullmatch(r"forge: another process of this bake is gone or silent \(.*\); nothing was baked.*\n", said[0])
     assert not (tmp_path / "weights.pt").exists()
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
-    assert together(tmp_path, sharded=sharded)[0] == [0, 0]
+    assert together(tmp_path, method, sharded=sharded)[0] == [0, 0]
     weights = torch.load(tmp_path / "weights.pt", weights_only=True)
-    for name, value in alone("lora")[0].state_dict().items():
+    for name, value in alone(method)[0].state_dict().items():
         torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-5)
 
 
@@ -124,8 +125,3 @@ def test_only_the_bake_is_carried_out_by_several_processes(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="stage evaluate-round runs in one process, and torchrun started 2"):
         run_executor_input("evaluate-round", "{}", Silent())
-
-
-def test_full_training_cannot_be_kept_in_parts():
-    with pytest.raises(ConfigError, match="bake_method full freezes none"):
-        build_config({"model_path": "m", "output_path": "o", "bake_method": "full", "bake_sharded": True})

@@ -95,6 +95,25 @@ def test_sampling_and_baking_are_placed_on_accelerators_and_retried():
         assert executor["secretAsEnv"][0]["secretName"] == "hf-token" and executor["secretAsEnv"][0]["optional"]
 
 
+@pytest.mark.parametrize("path", SHIPPED_FILES, ids=lambda path: path.stem)
+def test_what_is_retried_is_retried_after_its_longest_attempts_too(path):
+    """The engine retries nothing, and ends what runs, `backoffMaxDuration` after the first start of a task."""
+    pipeline, kubernetes = documents(path)
+    seconds = {key: int(spec.get("activeDeadlineSeconds", 0)) for key, spec in kubernetes.items()}
+    parts = [part["dag"]["tasks"] for part in pipeline["components"].values() if "dag" in part]
+    listed = [task for part in (pipeline["root"]["dag"]["tasks"], *parts) for task in part.values()]
+    retried = [task for task in listed if "retryPolicy" in task]
+    assert retried
+    for task in retried:
+        policy, component = task["retryPolicy"], pipeline["components"][task["componentRef"]["name"]]
+        first, window = (int(policy[key].removesuffix("s")) for key in ("backoffDuration", "backoffMaxDuration"))
+        waits = sum(first * policy["backoffFactor"] ** number for number in range(policy["maxRetryCount"]))
+        attempts = (policy["maxRetryCount"] + 1) * seconds[component["executorLabel"]]
+        assert attempts > 0 and waits + attempts <= window, task["taskInfo"]["name"]
+        # The engine reads a whole number.
+        assert policy["backoffFactor"] == int(policy["backoffFactor"])
+
+
 def test_the_pipelines_own_store_is_opened_to_those_who_publish_only():
     _, kubernetes = documents(HERE / "compiled/quietstar.yaml")
     holders = {
@@ -140,7 +159,9 @@ def test_a_platform_of_ones_own_needs_no_code(tmp_path):
         ({"stages": {"evaluate": {}}}, "did you mean evaluate-round?"),
         ({"secrets": [{"name": "s", "keys": {}, "stages": ["push"]}]}, "secrets.s.stages: unknown stage push"),
         ({"stages": {"bake": {"image": "gpu"}}}, "image gpu is not in images"),
-        ({"stages": {"bake": {"memory": "lots"}}}, "memory"),
+        ({"stages": {"bake": {"memory": "lots"}}}, "stages.bake: memory"),
+        ({"stages": {"evolve": {"retries": 20}}}, "stages.evolve: retries 20: attempts and the waits between them"),
+        ({"stages": {"bake": {"retries": 1, "retry_after": "2h", "retry_for": "1h"}}}, "after retry_for 1h"),
         ({"colour": "red"}, "colour"),
         ({"parallelism": {"cells": 0}}, "parallelism.cells"),
     ],

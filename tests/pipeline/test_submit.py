@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("KFP_TOKEN", "KFP_COOKIE", "KFP_HOST"):
+    for name in ("KFP_TOKEN", "KFP_COOKIE", "KFP_HOST", "KFP_PACKAGE"):
         monkeypatch.delenv(name, raising=False)
     state = FakeServer()
     with serving(state) as url:
@@ -61,6 +61,13 @@ def test_another_request_is_another_run(server, other):
     assert submit.main(["--model", "hf://me/champion"]) == 0
     assert submit.main(["--model", "hf://me/champion", *other]) == 0
     assert len(server.objects["runs"]) == 2
+
+
+def test_the_surroundings_may_name_the_compiled_file(server, monkeypatch):
+    monkeypatch.setenv("KFP_PACKAGE", str(PACKAGE.with_name("quietstar-cpu.yaml")))
+    assert submit.main([]) == 0 and submit.main(["--package", str(PACKAGE)]) == 0
+    first, second = (version["display_name"] for version in server.objects["versions"])
+    assert first != second
 
 
 def test_a_failed_run_is_started_again(server):

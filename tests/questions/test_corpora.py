@@ -2,9 +2,11 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from agent_forge.errors import QuestionError
 from agent_forge.questions import corpora
@@ -54,8 +56,9 @@ def test_a_question_is_found_in_every_kind_of_file(tmp_path: Path, name: str, te
         ("c.jsonl", b'{"n": 3}\n', "holds no text"),
         ("c.gz", gzip.compress(b"some words " * 99, mtime=0)[:-9], "cannot read corpus .*c.gz"),
         ("c.gz", b"\x1f\x8bnonsense", "cannot read corpus .*c.gz"),
+        ("c.parquet", b"PAR1nonsense", "cannot read .*c.parquet"),
     ],
-    ids=["line", "document", "bytes", "empty", "wordless", "textless", "cut off", "not gzip"],
+    ids=["line", "document", "bytes", "empty", "wordless", "textless", "cut off", "not gzip", "not parquet"],
 )
 def test_what_is_no_corpus_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
@@ -65,10 +68,25 @@ def test_what_is_no_corpus_is_refused_in_one_line(tmp_path: Path, name: str, con
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["none.txt", "."])
-def test_a_missing_file_is_refused_when_it_is_opened(tmp_path: Path, name: str) -> None:
-    with pytest.raises(QuestionError, match="cannot read corpus"):
+@pytest.mark.parametrize(("name", "message"), [("none.txt", "cannot read corpus"), (".", "directory without files")])
+def test_what_is_not_there_is_refused_when_it_is_opened(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / ".hidden").write_text(QUESTION)
+    with pytest.raises(QuestionError, match=message):
         open_corpora([str(tmp_path / name)])
+
+
+def test_a_directory_is_the_files_in_it_parquet_too(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    parquet.write_table(
+        pa.table({"n": [1, 2], "messages": [[], CHAT["messages"]]}), tmp_path / "data" / "train.parquet"
+    )
+    (tmp_path / "README.md").write_text("About it.")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "index").write_bytes(b"\xff\xfe\x00")
+    found = open_corpora([str(tmp_path)])
+    assert [corpus.name for corpus in found] == [f"{tmp_path}/README.md", f"{tmp_path}/data/train.parquet"]
+    shared = [bool(list(find_shared([QUESTION], corpus.texts, container=True))) for corpus in found]
+    assert shared == [False, True]
 
 
 def test_what_has_no_spaces_is_read_in_pieces_too(tmp_path: Path) -> None:

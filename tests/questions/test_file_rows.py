@@ -76,6 +76,7 @@ def test_a_name_is_told_from_its_suffix(name: str, bare: tuple[str, str]) -> Non
 
 
 SPOILT = {
+    "a.csv": {b"prompt,reference\n": "a .csv file; JSON lines or parquet is expected"},
     "a.json": {
         b"": "holds no questions",
         b"[]": "holds no questions",

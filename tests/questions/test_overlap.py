@@ -1,3 +1,4 @@
+import html
 import unicodedata
 
 import pytest
@@ -133,7 +134,17 @@ def test_a_short_text_of_a_corpus_within_a_question_is_no_leak(
 QUESTION = "Tom’s 12-year-old sister has 1,250 well-known stamps. Is 3 × 4 − 2 her favourite naïve sum?"
 
 
-@pytest.mark.parametrize("question", [QUESTION, "What is 2 + 2?", "Straße?", "Is 3 × 4 − 2 naïve?", "x² − 1 = 0"])
+QUESTIONS = [
+    QUESTION,
+    "What is 2 + 2?",
+    "Straße?",
+    "Is 3 × 4 − 2 naïve?",
+    "x² − 1 = 0",
+    "小明有3个苹果，他一共有几个？",
+]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize(
     "disguised",
     [
@@ -152,12 +163,25 @@ QUESTION = "Tom’s 12-year-old sister has 1,250 well-known stamps. Is 3 × 4 �
         lambda text: "> " + text.replace(" ", "\n> ", 3),
         lambda text: f"Q: {text} A: 4",
         lambda text: f"({text})",
+        html.escape,
+        lambda text: f"<p>{text}</p>",
+        lambda text: "".join(c for c in unicodedata.normalize("NFD", text) if c != "\u0308"),
+        lambda text: "\u202b" + text.replace("a", "a\ufe0f") + "\u202c",
     ],
 )
 def test_no_typography_hides_a_question(question: str, disguised) -> None:
     page = f"Here are some of those that were asked in the test last week. {disguised(question)} And so on."
     assert shared_run(question, page) is not None
     assert shared_run(question, disguised(question), container=True) is not None
+
+
+def test_a_language_without_spaces_has_a_word_for_each_character() -> None:
+    shared = "他又买了五个苹果，请问他一共有几个苹果"
+    assert (
+        shared_run(f"小明有三个苹果，{shared}？", f"问一下：小红呢{shared.replace('，', '')}谢谢大家的帮助") is not None
+    )
+    assert shared_run("彼は三個持っている", "彼は三個持っていない") is None
+    assert shared_run("x ≠ 1", "x = 1") is None
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,28 @@ BODIES = {
         done = [libc.unshare(0x10000000), libc.ptrace(16, 1, 0, 0), libc.mount(b"/", b"/tmp", None, 4096, None),
                 libc.syscall(250, 0, 0), libc.memfd_create(b"x", 0), libc.shmget(0, 4096, 0o1600), libc.chroot(b"/tmp")]
         return 0 if set(done) == {-1} else x + 1""",
+    "changes what stands about a file of the host": """
+        import os, struct
+        everybody = b"".join(struct.pack("<HHI", tag, 6, 2**32 - 1) for tag in (1, 4, 32))
+        attempts = [(os.chmod, "/dev/null", 0o666), (os.fchmod, 2, 0o666), (os.utime, "/dev/null"), (os.utime, 2),
+                    (os.chown, "/dev/urandom", -1, -1), (os.removexattr, "/dev/null", "user.none"),
+                    (os.setxattr, "/dev/null", "system.posix_acl_access", struct.pack("<I", 2) + everybody)]
+        for attempt, *arguments in attempts:
+            try: attempt(*arguments)
+            except PermissionError: continue
+            return x + 1
+        return 0""",
+    "calls what is newer than its filter": """
+        import ctypes
+        libc = ctypes.CDLL(None, use_errno=True)
+        said = {(libc.syscall(number, 0, 0, 0, 0), ctypes.get_errno()) for number in (452, 463, 469, 2**30 + 57)}
+        return 0 if said == {(-1, 38)} else x + 1""",
+    "looks for installed packages": """
+        import os, sys
+        library = os.path.dirname(os.__file__)
+        places = [library + "/site-packages", "/usr/lib/python3/dist-packages", *sys.path]
+        return x + any(os.path.exists(place + "/pip") or os.path.exists(place + "/pydantic") for place in places)""",
+    "is as long as a program can be": "y = '" + "\U0001f600" * 99_900 + "'; return 0",
     "becomes root": "import os; os.setuid(0); return x + 1",
     "executes another program": "import os, sys; os.execv(sys.executable, ['python', '-c', 'print(2)'])",
     "ends a loop of the tests": "raise StopIteration",

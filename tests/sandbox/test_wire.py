@@ -72,13 +72,20 @@ def test_unusual_plain_values_pass_too(value: object) -> None:
         (Counter("aab"), {"a": 2, "b": 1}),
         (OrderedDict(a=1), {"a": 1}),
         (Pair(1, 2), (1, 2)),
-        ({"a": 1}.keys(), ["a"]),
+        (OrderedDict(a=1).keys(), {"a": 1}.keys()),
     ],
 )
 def test_subclasses_pass_as_the_value_they_hold(value: object, plain: object) -> None:
     found = passed(value)
     assert type(found) is type(plain)
     assert found == plain
+
+
+@pytest.mark.parametrize("view", [{"a": 1}.keys(), {"a": [1]}.items(), {}.keys()])
+def test_views_of_a_dictionary_equal_what_views_equal(view) -> None:
+    found = passed(view)
+    assert found == view == set(found) if view and type(view) is type({}.keys()) else found == view
+    assert found != list(view)
 
 
 def test_iterators_pass_as_what_they_yield() -> None:
@@ -108,6 +115,8 @@ def test_an_object_stays_where_it_is_and_equals_nothing() -> None:
         {"unknown": 1},
         {"set": [[1]]},
         {"dict": [[[], 1]]},
+        {"keys": [1]},
+        {"items": {"mine": 0, "type": "dict"}},
         {"dict": [[1, 2, 3]]},
         {"int": "7 "+"x"},
         {"bytes": "0"},

@@ -13,6 +13,7 @@ from agent_forge.records import Cost, GateReport, read_record
 from agent_forge.stages import executor
 from agent_forge.stages.context import Silent, Stage, StageContext, StageOutcome
 from agent_forge.stages.executor import artifact_path, run_executor_input
+from agent_forge.stages.pipeline_limits import MOST_COLLECTED, on_a_volume
 from agent_forge.stages.registry import find_stage
 
 CONFIG = json.dumps({"model_path": "m", "output_path": "o", "eval_dataset": ["arithmetic"], "eval_samples": 20})
@@ -181,12 +182,78 @@ def test_without_a_configuration_a_bundled_champion_is_run_as_it_is_meant_to_be(
     assert "thought_prompt" not in told(config="{}", eval_dataset="arithmetic")
 
 
-def test_the_pipeline_refuses_looks_that_could_save_nothing_there(tmp_path):
-    values = {"model_path": "bundled://champion", "output_path": "pipeline://", "config": '{"gate_looks": 2}'}
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ('{"gate_looks": 2}', "gate_looks is 2, but the pipeline evaluates all cells side by side"),
+        ('{"ab_test_rounds": 3, "shards": 34}', "102 cells, and the pipeline can hand at most 100 to the gate"),
+        ('{"signing_key_file": "/no/key"}', "/no/key"),
+        ('{"eval_dataset": "gsm8k"}', "eval_dataset is gsm8k in config and arithmetic as a parameter of its own"),
+    ],
+)
+def test_the_pipeline_refuses_what_only_one_machine_can(tmp_path, config, said):
+    values = {"model_path": "bundled://champion", "output_path": "pipeline://", "eval_dataset": "arithmetic"}
+    values["config"] = config
     outputs = {"artifacts": {"champion": {"artifacts": [{"name": "champion", "uri": str(tmp_path / "champion.json")}]}}}
     text = json.dumps({"inputs": {"parameterValues": values}, "outputs": outputs})
-    with pytest.raises(InputError, match="gate_looks is 2, but the pipeline evaluates all cells side by side"):
+    with pytest.raises(InputError, match=said):
         run_executor_input("resolve-champion", text, Silent())
+
+
+@pytest.mark.parametrize(
+    ("config", "parameter"),
+    [('{"eval_dataset": ["arithmetic"]}', "arithmetic"), ('{"eval_samples": 200}', 200.0), (" ", 3), ("{}", "3.0")],
+)
+def test_a_field_may_be_said_twice_when_it_is_the_same(config, parameter):
+    name = "eval_dataset" if parameter == "arithmetic" else "eval_samples"
+    told = executor._config({"model_path": "bundled://champion", "output_path": "o", "config": config, name: parameter})
+    assert getattr(told, name) == (("arithmetic",) if name == "eval_dataset" else int(float(parameter)))
+
+
+def test_a_directory_of_the_pod_is_no_place_to_publish_to(monkeypatch):
+    def refused(place: str) -> str:
+        uri = "minio://mlpipeline/v2/artifacts/champion"
+        values = {"model_path": "bundled://champion", "output_path": place}
+        outputs = {"artifacts": {"champion": {"artifacts": [{"name": "champion", "uri": uri}]}}}
+        with pytest.raises(InputError) as error:
+            run_executor_input(
+                "resolve-champion", json.dumps({"inputs": {"parameterValues": values}, "outputs": outputs}), Silent()
+            )
+        return str(error.value)
+
+    monkeypatch.setattr(os.path, "ismount", lambda place: str(place) in ("/", "/tmp", "/models"))
+    for place in ("pipeline", "models", "/", "/no/such/volume", "/tmp/baked", "/models/../baked"):
+        assert refused(place).startswith(f"{place} is in the pod")
+    assert on_a_volume(Path("/models/baked")) and on_a_volume(Path("/models"))
+
+
+def test_as_many_cells_as_the_pipeline_allows_fit_into_one_argument_of_the_gate(tmp_path):
+    """As a backend describes artifacts: where each lies, and what its store is reached by."""
+    described = json.loads(gate_input(tmp_path, [rows(0, True)]))
+    store = {
+        "Provider": "minio",
+        "Params": {
+            "accessKeyKey": "accesskey",
+            "disableSSL": "true",
+            "endpoint": "seaweedfs.kubeflow.svc.cluster.local:9000",
+            "forcePathStyle": "true",
+            "fromEnv": "false",
+            "maxRetries": "5",
+            "region": "us-east-1",
+            "secretKeyKey": "secretkey",
+            "secretName": "mlpipeline-minio-artifact",
+        },
+    }
+    root = f"minio://{'b' * 63}/private-artifacts/{'n' * 63}/v2/artifacts/quietstar-bake"
+    artifact = {
+        "name": "1234567890",
+        "type": {"schemaTitle": "system.Dataset"},
+        "uri": f"{root}/{'1' * 36}/evaluate-round/{'2' * 36}/results",
+        "metadata": {"display_name": "results", "store_session_info": json.dumps(store)},
+    }
+    described["inputs"]["artifacts"]["results"]["artifacts"] = [artifact] * MOST_COLLECTED
+    most = os.sysconf("SC_PAGESIZE") * 32
+    assert len(json.dumps(described)) < 0.75 * most
 
 
 def test_the_gate_knows_by_the_questions_which_look_it_takes(tmp_path):

@@ -1,6 +1,7 @@
 """Where a pipeline publishes that was given no root: beside its own artifacts, in the store of its installation."""
 
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -122,6 +123,25 @@ def test_a_store_that_keeps_no_conditions_is_refused(monkeypatch):
         with pytest.raises(InputError, match="does not keep If-None-Match"):
             publication("s3://bucket/models").check()
         store.shutdown()
+
+
+@pytest.mark.parametrize("known", ["minio-service.kubeflow", "seaweedfs.kubeflow", None])
+def test_the_clusters_store_is_found_by_either_name(known, monkeypatch):
+    def look_up(host, port):
+        if host != known:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    for name in ("ACCESS", "SECRET"):
+        monkeypatch.setenv(f"PIPELINE_STORE_{name}_KEY", "key")
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    if known is None:
+        with pytest.raises(InputError, match="PIPELINE_STORE_ENDPOINT"):
+            connect("minio://")
+    else:
+        assert connect("minio://").meta.endpoint_url == f"http://{known}:9000"
+    # What is said wins, without asking anybody.
+    monkeypatch.setenv("PIPELINE_STORE_ENDPOINT", "http://elsewhere:1")
+    assert connect("minio://").meta.endpoint_url == "http://elsewhere:1"
 
 
 def test_without_credentials_the_clusters_store_is_refused_in_one_line():

@@ -68,12 +68,16 @@ def read_prompts(path: Path) -> Iterator[str]:
 
 def _question(row: Row, task: str, where: str, path: Path) -> Question:
     prompt = row.get("prompt")
+    if isinstance(prompt, str) and not prompt.strip():
+        raise QuestionError(f"{where}: not a question: prompt is {prompt!r}; a text is expected")
     # Without a prompt it is the prompt that the error must name.
     made = question_id(prompt) if isinstance(prompt, str) else "none"
     try:
         question = Question.model_validate({"task": task, "id": made, **row})
     except ValidationError as cause:
-        raise QuestionError(f"{where}: not a question: {first_problem(cause)}{_family_hint(row, path)}") from cause
+        found = f"; found {', '.join(row) or 'an empty object'}" if cause.errors()[0]["type"] == "missing" else ""
+        said = f"{first_problem(cause)}{found}"[:400]
+        raise QuestionError(f"{where}: not a question: {said}{_family_hint(row, path)}") from cause
     return checked(question, where)
 
 

@@ -23,6 +23,22 @@ from agent_forge.questions.sources.task import Row
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".json.gz", ".parquet")
 # A JSON document may hold its rows under one of these names.
 _ROW_LISTS = ("examples", "data", "rows")
+# What people keep tables in; named for what they are, since no part of them is JSON.
+_OTHERS = (
+    ".csv",
+    ".tsv",
+    ".xls",
+    ".xlsx",
+    ".arrow",
+    ".feather",
+    ".yaml",
+    ".yml",
+    ".zip",
+    ".zst",
+    ".bz2",
+    ".xz",
+    ".tar",
+)
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 
 
@@ -33,6 +49,8 @@ def file_rows(path: Path) -> Iterator[tuple[str, Row]]:
         QuestionError: when the file cannot be read, is not what it should be, or holds no row.
     """
     head = _head(path)
+    if path.suffix.lower() in _OTHERS:
+        raise QuestionError(f"cannot read questions {path}: a {path.suffix} file; JSON lines or parquet is expected")
     if head == _PARQUET or path.suffix == ".parquet":
         yield from _parquet_rows(path)
     elif bare_name(path)[1].startswith(".json") and ".jsonl" not in path.suffixes:
