@@ -10,14 +10,14 @@ from agent_forge.answers.quantity import Quantity, quantities
 # Words such as a unit that may stand between a number and an operator.
 _UNIT = r"(?:\s?[a-z]{1,20}\.?){0,2}?"
 _OPERATOR_AFTER = re.compile(
-    rf"\s?[\^√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|\s?[·*]\s?[a-z]\b|{_UNIT}\s?"
+    rf"\s?[\^≤≥≠√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|\s?[·*]\s?[a-z]\b|{_UNIT}\s?"
     r"(?:[+×÷]|=(?!\s?[a-z]\s*[.$]*$)|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(]|"
     r"\b(?:more|less|fewer|greater|larger|smaller)\s{1,3}than\s{1,3}[\d(]|/\s*$)"
     r"|\s(?:squared|cubed|factorial)\b"
 )
 _OPERATOR_BEFORE = re.compile(
     rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$"
-    r"|\b[a-z]\s?[-+*×÷·]\s?$|(?:^|\s)/\s?$|\b(?:log|ln|sin|cos|tan|sqrt|exp)\s?\(?$"
+    r"|\b[a-z](?:\s?[-+*×÷·]\s?|\()$|(?:^|\s)/\s?$|\b(?:log|ln|sin|cos|tan|sqrt|exp)\s?\(?$"
     r"|\b(?:half|thirds?|quarters?|twice|double|triple|square|root|multiple)\s{1,3}(?:of\s{1,3})?(?:the\s{1,3})?$"
     r"|(?:[≤≥≠≮≯]|\\(?:[gl]eq?|neq?|ne)(?![a-z])|\\not\s?=|!=|=/=|<>|(?:^|\w\s)[<>]=?)\s?$"
     r"|\b(?:almost|nearly|over|under|above|below|other\s+than|(?:close|near|next)\s+to|maybe|perhaps|possibly|probably|presumably"
@@ -31,7 +31,8 @@ _NEGATED = re.compile(
 )
 _DENIED = re.compile(r"\b(?:(?:rather|other)\s+than|instead\s+of|not)\s+(?:\w{1,20}\s+){0,2}$", re.I)
 _OPEN_END = re.compile(
-    r"(?:\s+[a-z]{1,20}){0,2}\s+or\s+(?:more|less|fewer|greater|higher|lower|so|thereabouts)\b", re.I
+    r"(?:\s+[a-z]{1,20}){0,2}(?:\s+or\s+(?:more|less|fewer|greater|higher|lower|so|thereabouts)|,?\s+give\s+or\s+take)\b",
+    re.I,
 )
 _CONNECTED = re.compile(
     r"(?:or|and|to|through|versus|vs|maybe|perhaps|possibly|probably|no|nope|wait|rather|actually|sorry|i\s+mean|[\s,;/&–—|~±-])*",
@@ -82,6 +83,7 @@ NEGATED = Problem("the answer is negated or bounded")
 
 def read_answer(text: str) -> Quantity | Problem | None:
     """Return the one number of a cleaned text that should hold an answer; None when there is no number in it."""
+    text = text.lstrip("\"'")
     found = quantities(text)
     start = found[0].start if found else len(text)
     if _NEGATED.search(text, 0, start) or _BOUND.search(text[:start][-_NEAR:]):

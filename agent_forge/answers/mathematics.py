@@ -40,6 +40,7 @@ _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(",
 _PROSE = re.compile(r"\b(?:[A-Za-z]{2,40}[ ,]{1,4}){2}[A-Za-z]{2}")
 _ALIGNED = re.compile(r"\\begin\{((?:align|aligned|gather|gathered|equation)\*?)\}(.*)\\end\{\1\}", re.DOTALL)
 _FORMULA = re.compile(r"[\d\\]")
+_WORDLESS = re.compile(r"\\.*|(?:\\[A-Za-z]+|[A-Za-z](?![A-Za-z]{2})|[^A-Za-z])+")
 _BEGINS_WITH_FORMULA = re.compile(r"[\s*(\[-]*[\d$\\]")
 _OPERATION = re.compile(r"(?<=.)[-+*/^!]|\\(?:frac|cdot|times|sqrt|sin|cos|tan|log|ln|sum|prod|int|binom|lfloor|lceil)")
 
@@ -76,8 +77,10 @@ def find_answers(text: str) -> list[str]:
     if not marks:
         return _last_formula(text)
     formal = [mark for mark in marks if mark.formal]
-    # Headings begin like a hash mark, so of those only the last counts, and none beside a box or a tag.
-    chosen = [mark.content for mark in formal if mark.style != "hash"] or [mark.content for mark in formal[-1:]]
+    # Headings begin like a hash mark: of those only the last counts, and beside a box or a tag only one without words.
+    chosen = [mark.content for mark in formal if mark.style != "hash"]
+    if formal and formal[-1].style == "hash" and (not chosen or _WORDLESS.fullmatch(formal[-1].content)):
+        chosen.append(formal[-1].content)
     if not marks[-1].formal:
         said = _said(marks[-1].content)
         if not chosen or _FORMULA.search(said):

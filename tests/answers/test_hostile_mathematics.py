@@ -114,6 +114,13 @@ def test_what_is_denied_or_taken_back_is_refused(completion: str) -> None:
     assert not grade("math", completion, "5").correct
 
 
+def test_a_hash_mark_behind_a_box_counts_and_a_heading_does_not() -> None:
+    assert not grade("math", "\\boxed{5}\n#### 6", "5").correct
+    assert (
+        grade("math", "\\boxed{5}\n#### 5", "5").correct and grade("math", "\\boxed{5}\n#### 2. A check", "5").correct
+    )
+
+
 def test_the_last_row_of_an_alignment_counts() -> None:
     text = r"\[\begin{align*} x &= 2+3 \\ &= 5 \end{align*}\]"
     assert grade("math", text, "5").correct and not grade("math", text, "2+3+1").correct
