@@ -40,7 +40,8 @@ _NAMED = re.compile(
 _BESIDE = re.compile(
     r"(?:[/,&;]|\b(?:or|and|nor|either|option|choice))\s{0,3}"
     r"(?:(?!not\b)[a-z]{1,20}\s{1,3}){0,2}"
-    r"\(?(?:([A-Z])\b(?!\s+\w)|([B-HJ-Z])\s+(?:is|are|too|also|both)\b)|(?<!not )\(([A-Z])\)"
+    r"\(?(?:([A-Z])\b(?!\s+\w)"
+    r"|([B-HJ-Z])\s+(?:too|also|(?:is|are)\s+(?:also|too|right|correct|true)|both)\b)|(?<!not )\(([A-Z])\)"
 )
 # An option that is one of these stands in many a sentence that does not choose it.
 _COMMON = frozenset({"i", "a", "it", "no", "not", "none", "neither", "never", "nothing", "so"})
