@@ -13,7 +13,8 @@ _OPERATOR_AFTER = re.compile(
     rf"\s?[\^≤≥≠√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|\s?[·*]\s?[a-z]\b|{_UNIT}\s?"
     r"(?:[+×÷]|=(?!\s?[a-z]\s*[.$]*$)|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(]|"
     r"\b(?:more|less|fewer|greater|larger|smaller)\s{1,3}than\s{1,3}[\d(]|/\s*$)"
-    r"|\s(?:squared|cubed|factorial)\b"
+    r"|\s(?:squared|cubed|factorial|times\s+as|digits?)\b"
+    r"|%?\s(?:out\s+of|of|by)\s\d"
 )
 _OPERATOR_BEFORE = re.compile(
     rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$"
@@ -56,6 +57,7 @@ _PART_WORDS = re.compile(
     re.I,
 )
 _OR_NONE = re.compile(r"\bor\s+(?:none\b|nothing\b|neither\b|not\W*$)", re.I)
+_OR_ELSE = re.compile(r"[.!]\s+or\s+", re.I)
 _RATHER = re.compile(r"[,;–—-]\s?(?:no|nope|wait|sorry|rather|actually|i\s+mean)\b[,:]?\s?", re.I)
 # What a text says of others' answers: `Some say 12, but it is 13`.
 _BUT = re.compile(r"\b(?:but|however|now|though)\b[^.\n]{0,20}\b(?:it|that|this|answer)\b", re.I)
@@ -63,7 +65,12 @@ _BUT = re.compile(r"\b(?:but|however|now|though)\b[^.\n]{0,20}\b(?:it|that|this|
 _BRACKETED = re.compile(r"\s?\(\s?(?=[a-z])", re.I)
 _CLOSED = re.compile(r"\s?\)")
 # Behind a cue a bound is no answer; in prose `She needs at least 12.` is one.
-_BOUND = re.compile(r"\b(?:at\s+(?:least|most)|up\s+to|no\s+(?:more|less|fewer)\s+than)\s+$", re.I)
+_BOUND = re.compile(
+    r"\b(?:at\s+(?:least|most)|up\s+to|no\s+(?:more|less|fewer)\s+than"
+    r"|(?:cube|reciprocal|negative|opposite|factor)\s+of|before|after|divisible\s+by|different\s+from|exceeds|ends\s+in"
+    r"|starts\s+with|has|with)\s+$",
+    re.I,
+)
 # Further apart than this, two numbers are not alternatives of each other.
 _NEAR = 60
 
@@ -119,7 +126,12 @@ def stands_alone(text: str, before: str, found: Sequence[Quantity]) -> Quantity 
         same_sentence = found[-2].start >= last.start - len(before)
         # Two numbers with one odd sign between them, as in `1|2`, may be one.
         is_split = len(between) == 1 and between not in "=:>→⇒\n"
-        if not between.strip() or is_split or (same_sentence and alternatives(between)):
+        if (
+            not between.strip(" .!…\n")
+            or _OR_ELSE.fullmatch(between)
+            or is_split
+            or (same_sentence and alternatives(between))
+        ):
             return SEVERAL
     return last
 

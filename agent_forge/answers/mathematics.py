@@ -10,7 +10,7 @@ import re
 from itertools import pairwise
 
 from agent_forge.answers.commitment import Problem
-from agent_forge.answers.denials import BARE_NO, CORRECTION, NO, is_denied, says_wrong
+from agent_forge.answers.denials import BARE_NO, CORRECTION, NO, is_denied, is_part, says_wrong
 from agent_forge.answers.equality import same_answer
 from agent_forge.answers.latex import read_math, tidy
 from agent_forge.answers.marks import find_marks
@@ -34,6 +34,7 @@ _RIVAL = re.compile(
     r"[\s,;.–—-]*\b(?:no|or|but|wait|actually|sorry|rather|maybe|perhaps|possibly|i\s+mean|(?:could|might|may)\s+also)\b",
     re.I,
 )
+_BOUND = re.compile(r"\b(?:at\s+(?:least|most)|up\s+to)\s+$", re.I)
 _NEGATED = re.compile(r"\s*(?:n't|not|never|neither)\b", re.I)
 _LEAD = re.compile(r"^(?:so|thus|hence|therefore|then|finally)\b[,:]?\s+", re.I)
 _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(", re.I)
@@ -126,6 +127,9 @@ def _said(content: str) -> str:
     spans = _formulas(content)
     if not spans:
         return _REASON.split(content, maxsplit=1)[0].strip(" $*`")
+    start, end, _ = spans[0]
+    if is_denied(content, start, start) or is_part(content, start, end) or _BOUND.search(content[:start]):
+        return ""
     joined = [spans[0]]
     for span, following in pairwise(spans):
         if not _CONNECTION.fullmatch(content, span[1], following[0]):
@@ -146,7 +150,12 @@ def _last_formula(text: str) -> list[str]:
     spans = _formulas(text)
     if spans:
         start, end, _ = spans[-1]
-        if is_denied(text, start, end) or BARE_NO.match(text, end) or says_wrong(text, end):
+        if (
+            is_denied(text, start, end)
+            or is_part(text, start, end)
+            or BARE_NO.match(text, end)
+            or says_wrong(text, end)
+        ):
             return []
         if len(spans) > 1 and _RANGE.fullmatch(text, spans[-2][1], start):
             return []

@@ -73,6 +73,18 @@ The wrong answer is $5$.
 \boxed 5 \boxed 6
 The answer is $5$. No.
 $4$ to $5$
+x > \boxed{5}
+x \neq \boxed{5}
+\boxed{5}^2
+-\boxed{5}
+\boxed{5}+1
+The answer is less than $5$.
+The answer is at least $5$.
+The answer is the square of $5$.
+twice the answer is $5$
+$6$/$5$
+half of $5$
+$5$ or more
 The answer is $4$–$5$.
 The answer is $5$, no, $6$.
 The answer is $5$, but it could be $6$.

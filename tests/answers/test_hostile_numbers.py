@@ -32,6 +32,8 @@ WRONG = """
 12 ; The answer is 12 - no! ; One might think 12. ; Some would say the answer is 12, but it is 13. ; either 12 or none
 12 ; The answer is 12. On second thought, it's 13. ; The answer is 12... I mean 13.
 12 ; The answer is twelve, no, thirteen ; 12 ≤ x ; f(12) ; 12, give or take one
+12 ; It is 13. 12. ; It is 13. Or 12. ; 12 (wrong) ; 12 ❌ ; 12, but I am wrong ; twice the answer is 12
+12 ; The answer is 12 out of 13 ; The answer is the cube of 12 ; The answer has 12 digits ; The answer is after 12
 12 ; 12 squared ; 12 * y ; x-12 ; 12/ ; / 12 ; log 12 ; \\sin 12
 12 ; \\boxed 12 or \\boxed 13
 -12 ; The answer is |-12| ; |-12|
