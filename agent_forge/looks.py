@@ -37,6 +37,8 @@ NODES = 160
 # Paths further below their mean than this many standard deviations are left out: 1e-19 of them.
 REACH = 9.0
 # Repeated p-values are interpolated between these overall levels; smaller ones are given as the first, larger as 1.
+# A boundary for a share of paths that is too small to be told from none, as of an early look at a tiny level.
+UNREACHABLE, SMALLEST_SHARE = 37.5, 1e-300
 SMALLEST_LEVEL, LARGEST_LEVEL, KNOTS = 1e-12, 0.98, 64
 
 
@@ -186,14 +188,17 @@ class _Paths:
 
     def bound_for(self, share: float, fraction: float) -> float:
         """Return the boundary that this share of all paths crosses at the next look."""
+        if share < SMALLEST_SHARE:
+            return UNREACHABLE
         if self.fraction == 0:
             return float(-special.ndtri(share))
         return float(optimize.brentq(lambda bound: self.beyond(bound, fraction) / share - 1, -5.0, 40.0, xtol=1e-12))
 
     def below(self, bound: float, fraction: float) -> "_Paths":
         """Return the paths that are still below at the next look."""
-        step, top = fraction - self.fraction, bound * math.sqrt(fraction)
-        bottom = min(self.drift * fraction, top) - REACH * math.sqrt(fraction)
+        step, reach = fraction - self.fraction, REACH * math.sqrt(fraction)
+        top = min(bound * math.sqrt(fraction), self.drift * fraction + reach)
+        bottom = min(self.drift * fraction, top) - reach
         nodes_N, weights_N = _gauss_legendre()
         positions_N = bottom + (top - bottom) * (nodes_N + 1) / 2
         moves_NB = (positions_N[:, None] - self.positions_N - self.drift * step) / math.sqrt(step)

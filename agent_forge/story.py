@@ -18,10 +18,10 @@ from agent_forge.evolution_records import EVOLUTION_REPORT, BaseModelRecord, Cha
 from agent_forge.records import Arm, ResultRow, RunRecord, RunResults, VerificationReport, read_record, read_rows
 from agent_forge.report.story_page import markdown, page
 from agent_forge.run_directory import RESULTS, RUN
+from agent_forge.stages.bench import open_bench
 from agent_forge.stages.context import Progress, Silent, StageContext
 from agent_forge.stages.evaluate_round import evaluate_arms
 from agent_forge.stages.registry import find_stage
-from agent_forge.stages.rows import open_bench
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.manifest import MANIFEST
 from agent_forge.storage.question_files import read_split, read_split_report

@@ -19,6 +19,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -134,6 +135,13 @@ def is_break(before: str, piece: str) -> bool:
     if not piece[:1].isspace():
         return False
     return bool(_SENTENCE_END.search(before)) or piece.strip().lower() in _CONNECTIVES
+
+
+@lru_cache(maxsize=1 << 14)
+def _may_complete(stops: tuple[str, ...], piece: str) -> bool:
+    """Whether one of the stops may end in a token; asked for each token of each row, of which many are the same."""
+    # A character beyond ASCII may be several tokens, none of which shows it by itself.
+    return any(stop[-1] in piece or not stop[-1].isascii() for stop in stops)
 
 
 @dataclass
@@ -326,9 +334,7 @@ class RowState:
         """Return the text before the first stop that `proposed` completes, None when it completes none."""
         if not stops:
             return None
-        piece = self.piece(proposed)
-        # A character beyond ASCII may be several tokens, none of which shows it by itself.
-        if not any(stop[-1] in piece or not stop[-1].isascii() for stop in stops):
+        if not _may_complete(stops, self.piece(proposed)):
             return None
         text = self.decode([*ids, proposed])
         places = [place for stop in stops if (place := text.find(stop)) >= 0]

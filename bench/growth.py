@@ -71,9 +71,9 @@ def measure(questions: int, rounds: int, shard: int, memory: bool) -> dict[str, 
     from agent_forge.models.load import load_champion
     from agent_forge.models.prompting import Prompting
     from agent_forge.records import Question
+    from agent_forge.stages.bench import Bench
     from agent_forge.stages.context import StageContext
     from agent_forge.stages.evaluate_round import evaluate_arms
-    from agent_forge.stages.rows import Bench
     from agent_forge.stages.significance_gate import significance_gate
     from agent_forge.storage.files import write_parts_atomic
     from agent_forge.thoughts import ThoughtRules

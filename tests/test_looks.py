@@ -11,6 +11,7 @@ from scipy import optimize, stats
 from agent_forge.errors import ConfigError
 from agent_forge.looks import (
     ONLY_LOOK,
+    SMALLEST_SHARE,
     Look,
     boundaries,
     first_crossings,
@@ -65,10 +66,19 @@ def test_looks_together_use_alpha_and_each_what_it_may_spend(fractions, alpha):
 @given(fraction_lists, st.floats(1e-6, 0.45), st.floats(1.01, 1.9))
 @settings(max_examples=30, deadline=None)
 def test_a_larger_alpha_asks_for_less_at_every_look(fractions, alpha, factor):
-    assert all(
-        less < more
-        for less, more in zip(levels(fractions, alpha), levels(fractions, alpha * factor / 2 + alpha / 2), strict=True)
-    )
+    larger = alpha * factor / 2 + alpha / 2
+    for less, more, fraction in zip(levels(fractions, alpha), levels(fractions, larger), fractions, strict=True):
+        assert less < more or spent(larger, fraction) < SMALLEST_SHARE
+
+
+@pytest.mark.parametrize("planned", [(10, 1000), (2, 4, 6, 1000)])
+def test_a_first_look_at_few_of_many_questions_has_a_level_too(planned):
+    look = Look(1, planned)
+    assert 0 < look.level(0.05) < 1e-9
+    assert 0.05 < look.repeated_p(0.01, 0.05) <= 1
+    for alpha in (1e-12, 0.05):
+        used = sum(first_crossings(boundaries(look.fractions, alpha), look.fractions))
+        assert used == pytest.approx(alpha, rel=1e-6)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -47,6 +47,9 @@ _LATEX = tuple(
     )
 )
 
+# Every pattern of `_LATEX` needs one of these; most questions have none, and a million are read.
+_MARKED = re.compile(r"[\\{~≈°*_`$€£¥₹₽₩₪-]|\bRs|\d and ")
+
 _PLAIN = re.compile(r"\d+(?:\.\d+)?|\.\d+")
 _GROUPED = re.compile(r"(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:['_ ]\d{3})+)(?:\.\d+)?")
 _EUROPEAN = re.compile(r"\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:\.\d{3})+,\d+")
@@ -114,7 +117,7 @@ class Quantity:
 def clean(text: str) -> str:
     """Return the text with LaTeX and currency around numbers reduced to plain characters."""
     text = plain_answer(text)
-    for pattern, replacement in _LATEX:
+    for pattern, replacement in _LATEX if _MARKED.search(text) else ():
         text = pattern.sub(replacement, text)
     return text
 

@@ -34,9 +34,9 @@ from agent_forge.questions.corpora import open_corpora
 from agent_forge.questions.evolution_split import SPLITS, EvolutionQuestions, split_for_evolution
 from agent_forge.questions.sources import load_task
 from agent_forge.records import SelectedQuestion, rows_text, text_sha256
+from agent_forge.stages.bench import require_room
 from agent_forge.stages.context import Progress
 from agent_forge.stages.prepare_questions import wanted_exemplars
-from agent_forge.stages.rows import require_room
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.files import write_atomic, writing_to
 from agent_forge.storage.minisign import read_secret_key

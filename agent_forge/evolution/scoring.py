@@ -23,8 +23,9 @@ from agent_forge.models.extend import extend, save_extended
 from agent_forge.models.load import LoadedModel, load_champion
 from agent_forge.questions.evolution_split import EvolutionQuestions
 from agent_forge.records import Question, ResultRow, read_record, read_rows, rows_text, text_sha256
+from agent_forge.stages.bench import Bench, bench_of
 from agent_forge.stages.context import Progress, StageContext
-from agent_forge.stages.rows import Asked, Bench, bench_of, grading, require_fit, sample_rows
+from agent_forge.stages.rows import Asked, grading, require_fit, sample_rows
 from agent_forge.storage.code import source_sha256
 from agent_forge.storage.files import write_atomic, writing_to
 from agent_forge.thoughts import Script, direct_script, elicited_script

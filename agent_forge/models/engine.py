@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from agent_forge.models.choosing import Decoding, choose_tokens
@@ -53,7 +52,7 @@ class _Row:
     known: tuple[int, ...]
     prompt: tuple[int, ...]
     state: RowState
-    numbers: np.ndarray
+    numbers: list[float]
     need: int
     cached: int = 0
     feed: list[int] = field(default_factory=list)
@@ -125,7 +124,7 @@ class _Run:
     @property
     def over(self) -> bool:
         """Whether every row is done."""
-        return not self.rows and not self.waiting
+        return not self.waiting and all(row.state.done for row in self.rows)
 
     def step(self) -> list[_Row]:
         """Make one pass; return the rows that are done after it.
@@ -148,7 +147,7 @@ class _Run:
         # Outside of the handler, which would keep the tensors of the failed pass alive.
         if backing_off:
             self._back_off()
-        return self._leave()
+        return [row for row in self.rows if row.state.done]
 
     def _need(self, number: int) -> int:
         request = self.requests[number]
@@ -164,30 +163,43 @@ class _Run:
             self._head_ready = True
 
     def _admit(self) -> None:
-        """Give slots to waiting rows for as long as there is room for them."""
-        reading, taken = 0, sum(row.need for row in self.rows)
-        while self.waiting and reading < PREFILL_TOKENS and self._has_room(self.waiting[0], taken):
+        """Give slots to waiting rows for as long as there is room for them, those of rows that are done first."""
+        done = deque(slot for slot, row in enumerate(self.rows) if row.state.done)
+        present = len(self.rows) - len(done)
+        reading, taken = 0, sum(row.need for row in self.rows if not row.state.done)
+        while self.waiting and reading < PREFILL_TOKENS and self._has_room(self.waiting[0], taken, present):
             row = self._row(self.waiting.popleft())
-            row.leader = next((other for other in self.rows if other.prompt == row.prompt and not other.leader), None)
+            row.leader = self._leader(row)
             if row.leader is None:
                 row.feed = list(row.known)
-            self.rows.append(row)
-            taken += row.need
+            if done:
+                self.rows[done.popleft()] = row
+            else:
+                self.rows.append(row)
+            taken, present = taken + row.need, present + 1
             ready = _ready_leader(row)
             reading += len(row.known) - _shared(row, ready) if ready else len(row.feed)
+        self._close_gaps()
         self._follow_leaders()
 
-    def _has_room(self, number: int, taken: int) -> bool:
-        if not self.rows:
+    def _has_room(self, number: int, taken: int, present: int) -> bool:
+        if not present:
             return True
         fits = taken + self._need(number) <= self.budget
-        return fits and (self.most_rows is None or len(self.rows) < self.most_rows)
+        return fits and (self.most_rows is None or present < self.most_rows)
+
+    def _leader(self, row: _Row) -> _Row | None:
+        """Return a row that computes what this one shares with it."""
+        alike = (other for other in self.rows if other.prompt == row.prompt)
+        return next((other for other in alike if not other.leader and not other.state.done), None)
 
     def _row(self, number: int) -> _Row:
         request = self.requests[number]
-        (numbers,) = self.engine._uniforms([request])
+        (numbers_N,) = self.engine._uniforms([request])
         known = _known(request)[len(self.head) :]
-        return _Row(number, known, request.prompt_ids, self.engine._state(request), numbers, self._need(number))
+        return _Row(
+            number, known, request.prompt_ids, self.engine._state(request), numbers_N.tolist(), self._need(number)
+        )
 
     def _follow_leaders(self) -> None:
         """Copy what rows' leaders have computed for both, once they have."""
@@ -205,7 +217,7 @@ class _Run:
         logits_BV = self._logits()
         numbers = [row.numbers[min(row.state.sampled_tokens, len(row.numbers) - 1)] for row in fed]
         self.engine._ban(logits_BV, [row.state for row in fed])
-        numbers_B = torch.tensor(numbers, device=logits_BV.device)
+        numbers_B = torch.tensor(numbers, dtype=torch.float64, device=logits_BV.device)
         proposed: list[int] = choose_tokens(logits_BV, numbers_B, self.engine._decoding).tolist()
         return proposed
 
@@ -222,30 +234,30 @@ class _Run:
             row.cached += len(row.feed)
             row.feed = _next(row.state, token)
 
-    def _leave(self) -> list[_Row]:
-        """Take out rows that are done; the last ones move into their slots."""
-        finished = [row for row in self.rows if row.state.done]
-        before = {id(row): slot for slot, row in enumerate(self.rows)}
-        for row in finished:
-            slot, moved = self.rows.index(row), self.rows.pop()
-            if moved is not row:
-                self.rows[slot] = moved
-        # None of these slots is also a target: rows that move come from behind all that stay.
-        moves = [(before[id(row)], slot) for slot, row in enumerate(self.rows) if before[id(row)] != slot]
+    def _close_gaps(self) -> None:
+        """Move the last rows into slots of rows that are done and that no other has taken."""
+        gaps = [slot for slot, row in enumerate(self.rows) if row.state.done]
+        if not gaps:
+            return
+        count = len(self.rows) - len(gaps)
+        movers = [slot for slot in range(count, len(self.rows)) if not self.rows[slot].state.done]
+        moves = list(zip(movers, gaps, strict=False))
         if moves:
-            self.cache.copy(moves, max(self.rows[slot].cached for _, slot in moves))
-        return finished
+            self.cache.copy(moves, max(self.rows[slot].cached for slot in movers))
+        for source, target in moves:
+            self.rows[target] = self.rows[source]
+        del self.rows[count:]
 
     def _back_off(self) -> None:
         """Let half of the rows start anew, later: what becomes of a row does not depend on when it runs."""
         keep = (len(self.rows) + 1) // 2
-        dropped = {id(row) for row in self.rows[keep:]}
+        dropped = self.rows[keep:]
         self.waiting = deque(
-            sorted([*self.waiting, *(row.number for row in self.rows[keep:])], key=self.place.__getitem__)
+            sorted([*self.waiting, *(row.number for row in dropped if not row.state.done)], key=self.place.__getitem__)
         )
         self.rows = self.rows[:keep]
         for row in self.rows:
-            if id(row.leader) in dropped:
+            if any(row.leader is other for other in dropped):
                 row.leader, row.feed = None, list(row.known)
         self.most_rows = keep
         self.engine.backed_off_to = min(keep, self.engine.backed_off_to or keep)

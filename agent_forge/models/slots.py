@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AttentionInterface, Cache
 
 from agent_forge.models.slot_attention import Keys, Scoring, attend, joined, part
@@ -44,29 +45,30 @@ class Pass:
     _hiding: dict[Any, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.total = sum(self.counts)
-        self.longest = max(had + count for had, count in zip(self.cached, self.counts, strict=True))
-        ends = list(accumulate(self.counts))
-        self.fed = [slot for slot, count in enumerate(self.counts) if count]
-        self.last = [max(end - 1, 0) for end in ends]
-        self.last_fed = [ends[slot] - 1 for slot in self.fed]
-        self.slots = [slot for slot, count in enumerate(self.counts) for _ in range(count)]
-        self.places = [had + k for had, count in zip(self.cached, self.counts, strict=True) for k in range(count)]
+        cached_R, counts_R = np.array(self.cached), np.array(self.counts)
+        ends_R = counts_R.cumsum()
+        self.longest = int((cached_R + counts_R).max())
+        self.fed = counts_R.nonzero()[0]
+        self.last = (ends_R - 1).clip(min=0)
+        self.last_fed = ends_R[self.fed] - 1
+        self.last_places = (cached_R + counts_R - 1).clip(min=0)
+        self.slots = np.arange(len(counts_R)).repeat(counts_R)
+        self.places: NDArray[np.int64] = np.arange(len(self.slots)) + (cached_R - ends_R + counts_R)[self.slots]
         self.long = [
-            Long(slot, ends[slot] - count, count, self.cached[slot])
-            for slot, count in enumerate(self.counts)
-            if count > 1
+            Long(slot, int(ends_R[slot]) - self.counts[slot], self.counts[slot], self.cached[slot])
+            for slot in (counts_R > 1).nonzero()[0].tolist()
         ]
         self.any_single = 1 in self.counts
 
-    def positions(self) -> list[int]:
-        """Return the position of every token in its own row."""
-        return [self.head + place for place in self.places]
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """The position of every token in its own row."""
+        return self.places + self.head
 
     def index(self, name: str, device: torch.device) -> torch.Tensor:
-        """Return one of the integer lists as a tensor on a device."""
+        """Return one of the arrays of integers as a tensor on a device."""
         if (name, device) not in self._on_device:
-            self._on_device[name, device] = torch.tensor(getattr(self, name), device=device)
+            self._on_device[name, device] = torch.from_numpy(getattr(self, name)).to(device)
         return self._on_device[name, device]
 
     def read_places_from(self, places_N: torch.Tensor) -> None:
@@ -106,11 +108,6 @@ class Pass:
         if key not in self._hiding:
             self._hiding[key] = make()
         return self._hiding[key]
-
-    @property
-    def last_places(self) -> list[int]:
-        """The place, in its slot, of the last token that each slot holds after this pass."""
-        return [max(had + count - 1, 0) for had, count in zip(self.cached, self.counts, strict=True)]
 
 
 def _hidden(query_N1: torch.Tensor, first: int, length: int, window: int | None) -> torch.Tensor:
@@ -339,8 +336,8 @@ def _accepts(kind: Any) -> frozenset[str]:
 
 def feed(model: Any, cache: SlotCache, plan: Pass, tokens: Sequence[int]) -> torch.Tensor:
     """Make one pass; return logits (n, V; float32) after the last token of every slot that was fed, in their order."""
-    tokens_BN = torch.tensor([tokens], device=model.device)
-    return forward(model, cache, plan, tokens_BN, torch.tensor([plan.positions()], device=model.device)).float()
+    tokens_BN = torch.from_numpy(np.array([tokens])).to(model.device)
+    return forward(model, cache, plan, tokens_BN, plan.index("positions", model.device)[None]).float()
 
 
 def forward(

@@ -15,6 +15,7 @@ from typing import IO
 from agent_forge.errors import SandboxError
 from agent_forge.sandbox.launch import sandboxed, signal_of
 from agent_forge.sandbox.limits import Limits
+from agent_forge.sandbox.program import LONGEST
 
 START_SECONDS = 60.0
 # A sandbox that does not come up says nothing about the program that was to run in it.
@@ -58,7 +59,8 @@ def judge(completion: str, prompt: str, names: Sequence[str], tests: str, limits
         InputError: when there is no bubblewrap here.
         SandboxError: when the sandboxes do not come up.
     """
-    job = {"completion": completion, "prompt": prompt, "names": list(names), "tests": tests}
+    # What is longer is no program; the examiner need not find room for it.
+    job = {"completion": completion[: LONGEST + 1], "prompt": prompt, "names": list(names), "tests": tests}
     for _ in range(ATTEMPTS):
         verdict = _attempt(json.dumps(job).encode(), limits or Limits())
         if verdict is not None:

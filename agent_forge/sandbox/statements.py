@@ -23,7 +23,9 @@ def trimmed(text: str, name: str) -> str | None:
     kept = _with_what_they_need(tree.body, kept, lines)
     # What several blocks import from the future must stand before anything else.
     kept.sort(key=lambda node: not (isinstance(node, ast.ImportFrom) and node.module == "__future__"))
-    return "\n".join(source(lines, node) for node in kept if not _is_mark(node))
+    # Statements that share a line are taken with it, once.
+    places = dict.fromkeys(_place(node) for node in kept if not _is_mark(node))
+    return "\n".join("\n".join(lines[first:end]) for first, end in places)
 
 
 def parsed(text: str) -> ast.Module | None:
@@ -33,9 +35,8 @@ def parsed(text: str) -> ast.Module | None:
 
 def source(lines: list[str], node: ast.stmt) -> str:
     """Return a statement's lines, with its decorators."""
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
-    return "\n".join(lines[first - 1 : node.end_lineno])
+    first, end = _place(node)
+    return "\n".join(lines[first:end])
 
 
 def found(tree: ast.Module, name: str) -> ast.stmt | None:
@@ -60,6 +61,12 @@ def is_definition(node: ast.stmt) -> bool:
         return all(is_definition(inner) for inner in _branches(node))
     plain = isinstance(node, (ast.Assign, ast.AnnAssign))
     return plain and not any(isinstance(part, (ast.Call, ast.Await, ast.Subscript)) for part in ast.walk(node))
+
+
+def _place(node: ast.stmt) -> tuple[int, int]:
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    return first - 1, node.end_lineno or node.lineno
 
 
 def _does_something(node: ast.stmt) -> bool:

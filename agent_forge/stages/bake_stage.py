@@ -15,9 +15,9 @@ from agent_forge.models.ranks import Ranks, joined, torchrun_device
 from agent_forge.models.save import save_model
 from agent_forge.models.throughput import Stopwatch, Throughput, flops_per_token
 from agent_forge.records import BakeReport, rows_text
+from agent_forge.stages.bench import computed_by, open_model
 from agent_forge.stages.context import Meter, Silent, Stage, StageContext, StageOutcome
 from agent_forge.stages.examples import replay_example, split_heldout, that_fit, trace_example
-from agent_forge.stages.rows import computed_by, open_model
 from agent_forge.storage.files import path_digest, write_atomic
 from agent_forge.storage.question_files import EXEMPLARS, read_exemplars, read_split
 from agent_forge.storage.trace_files import TraceSet, read_traces, write_traces

@@ -9,8 +9,9 @@ from functools import partial
 
 from agent_forge.models.sample import Sampled
 from agent_forge.records import ReplayRow, ResultRow, Trace, TraceReport
+from agent_forge.stages.bench import open_bench
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
-from agent_forge.stages.rows import Asked, grading, open_bench, require_graders, sample_rows
+from agent_forge.stages.rows import Asked, grading, require_graders, sample_rows
 from agent_forge.storage.question_files import read_split, shard
 from agent_forge.storage.trace_files import TraceSet, write_traces
 from agent_forge.thoughts import direct_script, elicited_script

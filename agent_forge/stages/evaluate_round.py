@@ -14,14 +14,13 @@ from typing import get_args
 import numpy as np
 
 from agent_forge.records import Arm, Question, ResultRow, SplitName, TaskRole
+from agent_forge.stages.bench import Bench, open_bench
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.rows import (
     Asked,
-    Bench,
     OneByOne,
     SampledRows,
     grading,
-    open_bench,
     prompt_lengths,
     require_fit,
     require_graders,

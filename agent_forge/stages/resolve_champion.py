@@ -135,7 +135,7 @@ def check_model(config: QuietSTaRConfig, path: Path) -> None:
     """
     # Hundreds of megabytes, which a run that waits for another one, or finds its work done, never needs.
     from agent_forge.models.load import outline
-    from agent_forge.stages.rows import require_room
+    from agent_forge.stages.bench import require_room
 
     require_room(config, outline(path))
 

@@ -2,9 +2,10 @@
 
 from agent_forge.comparison import Criteria
 from agent_forge.records import Arm, Question, ResultRow, rows_text
+from agent_forge.stages.bench import Bench, open_bench
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.evaluate_round import evaluate_arms
-from agent_forge.stages.rows import Asked, Bench, SampledRows, grading, open_bench, require_graders, sample_rows
+from agent_forge.stages.rows import Asked, SampledRows, grading, require_graders, sample_rows
 from agent_forge.storage.files import write_atomic
 from agent_forge.storage.question_files import read_split, read_split_report
 from agent_forge.thoughts import Script, free_script, swapped_script

@@ -1,10 +1,11 @@
+import re
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_forge.answers import grade
+from agent_forge.answers import grade, quantity
 
 PHRASINGS = (
     "#### {}",
@@ -280,3 +281,16 @@ PIECES = ("1", "1,", "1 ", "{", r"\boxed{", "#### ", "the answer is 1. ", "one "
 def test_a_hundred_kilobytes_are_judged_like_any_text(piece: str) -> None:
     for around in ("{}", r"\boxed{{{}}}", "The answer is {}"):
         assert not correct(around.format(piece * (100_000 // len(piece))), "12")
+
+
+MARKS = st.sampled_from(
+    [*"0123 ,.-/\\{}$~*_`^%()", " and a half", "Rs.", "is - 5", "°", "≈", "€", "\\frac12", "−", "x"]
+)
+
+
+@given(st.lists(MARKS, max_size=12).map("".join) | st.text())
+def test_a_text_that_is_left_as_it_is_has_nothing_to_be_cleaned(text: str) -> None:
+    cleaned = quantity.clean(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantity, "_MARKED", re.compile(""))
+        assert quantity.clean(text) == cleaned

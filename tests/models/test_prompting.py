@@ -241,6 +241,31 @@ def test_a_cue_that_the_model_writes_itself_is_dropped_once(answer, left):
     assert CHAT.without_cue(answer) == answer
 
 
+@pytest.mark.parametrize("name", ["plain", "metaspace"])
+@given(st.text(max_size=60))
+@settings(max_examples=30, deadline=None)
+def test_texts_become_the_ids_that_the_tokenizer_itself_makes_of_them(name, text):
+    used = spaced() if name == "metaspace" else prompting()
+    assert used._backend is not None
+    assert list(used.encode(text)) == used.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_a_tokenizer_whose_file_cuts_texts_off_does_not_cut_prompts_off():
+    tokenizer = prompting().tokenizer
+    tokenizer.backend_tokenizer.enable_truncation(4)
+    assert len(resolved(tokenizer).encode("1 + 2 + 3 + 4 + 5")) > 4
+
+
+def test_a_tokenizer_that_reads_texts_in_its_own_way_is_asked_itself():
+    class Shouting(PreTrainedTokenizerFast):
+        def _encode_plus(self, text, **others):
+            return super()._encode_plus(text.upper(), **others)
+
+    shouting = Shouting(tokenizer_object=spaced().tokenizer.backend_tokenizer, eos_token=EOS, pad_token=PAD)
+    plain = PreTrainedTokenizerFast(tokenizer_object=spaced().tokenizer.backend_tokenizer, eos_token=EOS, pad_token=PAD)
+    assert resolved(shouting).encode("ab") == resolved(plain).encode("AB")
+
+
 def test_a_prompt_longer_than_the_tokenizer_expects_passes_without_a_word(caplog, capfd):
     used = prompting()
     used.tokenizer.model_max_length = 4

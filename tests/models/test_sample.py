@@ -38,8 +38,8 @@ from agent_forge.models.extend import save_extended
 from agent_forge.models.memory import is_out_of_memory
 from agent_forge.models.sample import TransformersSampler, plan_batches
 from agent_forge.records import SplitReport
+from agent_forge.stages.bench import open_bench
 from agent_forge.stages.context import StageContext
-from agent_forge.stages.rows import open_bench
 from agent_forge.storage.question_files import write_questions
 from agent_forge.thoughts import direct_script
 

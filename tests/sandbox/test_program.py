@@ -57,6 +57,7 @@ def computed(completion: str, prompt: str = PROMPT) -> object:
         "import sys\nif sys.version_info >= (3,):\n    def f(x):\n        return x + 1\nelse:\n    f = None",
         "try:\n    from nowhere import f\nexcept ImportError:\n    def f(x):\n        return x + 1",
         "f: object = lambda x: x + 1",
+        "step = 0; step += 1\ndef f(x): return x + step\n",
         "def f(x):\n    return x + ONE\n\nONE = int('1')\nx = int(input())\nint = input()\n",
         "def f(x):\n    return helper(x)\n\nhelper = (lambda y: y)(lambda y: y + 1)\nprint(f(1))\n",
         "```python\nfrom __future__ import annotations\nONE = 1\n```\n```python\n"

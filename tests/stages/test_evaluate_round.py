@@ -12,9 +12,9 @@ from agent_forge.models.engine import SharingSampler
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import TransformersSampler
 from agent_forge.records import Question
+from agent_forge.stages.bench import Bench
 from agent_forge.stages.context import StageContext
 from agent_forge.stages.evaluate_round import evaluate_arms
-from agent_forge.stages.rows import Bench
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 from tiny_extended import in_memory

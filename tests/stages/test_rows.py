@@ -16,8 +16,9 @@ from agent_forge.models.sample import Request, TransformersSampler
 from agent_forge.records import Exemplar, Question, ResultRow, rows_text
 from agent_forge.report.facts import RunFacts
 from agent_forge.report.page import render
+from agent_forge.stages.bench import Bench
 from agent_forge.stages.context import StageContext
-from agent_forge.stages.rows import Asked, Bench, OneByOne, require_fit, result_row, sample_rows
+from agent_forge.stages.rows import Asked, OneByOne, require_fit, result_row, sample_rows
 from agent_forge.thoughts import direct_script, elicited_script, free_script
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
