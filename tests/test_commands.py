@@ -52,6 +52,7 @@ def test_grade_refuses_an_id_that_is_no_question(forge, tmp_path, questions):
     "arguments",
     [
         ["grade", "{tmp}/c.jsonl"],
+        ["grade", "--questions", "{tmp}/questions.jsonl", "--dataset", "arithmetic", "{tmp}/questions.jsonl"],
         ["grade", "--questions", "{tmp}/questions.jsonl", "{tmp}/none.jsonl"],
         ["grade", "--questions", "{tmp}/questions.jsonl", "{tmp}/empty.jsonl"],
         ["grade", "--dataset", "gsm8", "{tmp}/empty.jsonl"],

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 
 from agent_forge.answers.characters import plain
-from agent_forge.answers.denials import CORRECTION, NO
+from agent_forge.answers.denials import CORRECTION, NO, says_wrong
 from agent_forge.answers.marks import find_marks, sentence_start
 from agent_forge.answers.repeats import without_question
 from agent_forge.answers.text import earlier_cues, marked_answers, normalise_text
@@ -40,7 +40,8 @@ _NAMED = re.compile(
 _BESIDE = re.compile(
     r"(?:[/,&;]|\b(?:or|and|nor|either|option|choice))\s{0,3}"
     r"(?:(?!not\b)[a-z]{1,20}\s{1,3}){0,2}"
-    r"\(?(?:([A-Z])\b(?!\s+\w)|([B-HJ-Z])\s+(?:is|are|too|also|both)\b)|(?<!not )\(([A-Z])\)"
+    r"\(?(?:([A-Z])\b(?!\s+\w)"
+    r"|([B-HJ-Z])\s+(?:too|also|(?:is|are)\s+(?:also|too|right|correct|true)|both)\b)|(?<!not )\(([A-Z])\)"
 )
 # An option that is one of these stands in many a sentence that does not choose it.
 _COMMON = frozenset({"i", "a", "it", "no", "not", "none", "neither", "never", "nothing", "so"})
@@ -144,7 +145,7 @@ def _chosen(answer: str, options: Mapping[str, str]) -> str | None:
         # In `A or B` the second is no text of the first.
         agrees = letter == whole or (options[letter] == text and not head.group()[-1].isalpha())
         return letter if agrees else None
-    if _DENIED.match(rest):
+    if _DENIED.match(rest) or says_wrong(rest, 0):
         return None
     texts = _texts_in(rest, options)
     agrees = not texts or letter in texts

@@ -10,14 +10,15 @@ from agent_forge.answers.quantity import Quantity, quantities
 # Words such as a unit that may stand between a number and an operator.
 _UNIT = r"(?:\s?[a-z]{1,20}\.?){0,2}?"
 _OPERATOR_AFTER = re.compile(
-    rf"\s?[\^√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|\s?[·*]\s?[a-z]\b|{_UNIT}\s?"
+    rf"\s?[\^≤≥≠√\\π‰_\u0300-\u036f]|h\d|\(\s?\d|(?:[abeijnrxyz]|[MB])\b|\s?[·*]\s?[a-z]\b|{_UNIT}\s?"
     r"(?:[+×÷]|=(?!\s?[a-z]\s*[.$]*$)|[·*/]\s?[\d(]|-\s?[\d(.]|[xX]\s?[\d(]|\b(?:times|plus|minus|divided\s+by|multiplied\s+by|mod)\s{1,3}[\d(]|"
     r"\b(?:more|less|fewer|greater|larger|smaller)\s{1,3}than\s{1,3}[\d(]|/\s*$)"
-    r"|\s(?:squared|cubed|factorial)\b"
+    r"|\s(?:squared|cubed|factorial|times\s+as|digits?)\b"
+    r"|%?\s(?:out\s+of|of|by)\s\d"
 )
 _OPERATOR_BEFORE = re.compile(
     rf"[\d)]{_UNIT}\s?(?:[-+×÷·*/^√]|\b(?:x|times|plus|minus|over|mod)\b)\s?[($]?\s?$"
-    r"|\b[a-z]\s?[-+*×÷·]\s?$|(?:^|\s)/\s?$|\b(?:log|ln|sin|cos|tan|sqrt|exp)\s?\(?$"
+    r"|\b[a-z](?:\s?[-+*×÷·]\s?|\()$|(?:^|\s)/\s?$|\b(?:log|ln|sin|cos|tan|sqrt|exp)\s?\(?$"
     r"|\b(?:half|thirds?|quarters?|twice|double|triple|square|root|multiple)\s{1,3}(?:of\s{1,3})?(?:the\s{1,3})?$"
     r"|(?:[≤≥≠≮≯]|\\(?:[gl]eq?|neq?|ne)(?![a-z])|\\not\s?=|!=|=/=|<>|(?:^|\w\s)[<>]=?)\s?$"
     r"|\b(?:almost|nearly|over|under|above|below|other\s+than|(?:close|near|next)\s+to|maybe|perhaps|possibly|probably|presumably"
@@ -31,7 +32,8 @@ _NEGATED = re.compile(
 )
 _DENIED = re.compile(r"\b(?:(?:rather|other)\s+than|instead\s+of|not)\s+(?:\w{1,20}\s+){0,2}$", re.I)
 _OPEN_END = re.compile(
-    r"(?:\s+[a-z]{1,20}){0,2}\s+or\s+(?:more|less|fewer|greater|higher|lower|so|thereabouts)\b", re.I
+    r"(?:\s+[a-z]{1,20}){0,2}(?:\s+or\s+(?:more|less|fewer|greater|higher|lower|so|thereabouts)|,?\s+give\s+or\s+take)\b",
+    re.I,
 )
 _CONNECTED = re.compile(
     r"(?:or|and|to|through|versus|vs|maybe|perhaps|possibly|probably|no|nope|wait|rather|actually|sorry|i\s+mean|[\s,;/&–—|~±-])*",
@@ -55,6 +57,7 @@ _PART_WORDS = re.compile(
     re.I,
 )
 _OR_NONE = re.compile(r"\bor\s+(?:none\b|nothing\b|neither\b|not\W*$)", re.I)
+_OR_ELSE = re.compile(r"[.!]\s+or\s+", re.I)
 _RATHER = re.compile(r"[,;–—-]\s?(?:no|nope|wait|sorry|rather|actually|i\s+mean)\b[,:]?\s?", re.I)
 # What a text says of others' answers: `Some say 12, but it is 13`.
 _BUT = re.compile(r"\b(?:but|however|now|though)\b[^.\n]{0,20}\b(?:it|that|this|answer)\b", re.I)
@@ -62,7 +65,12 @@ _BUT = re.compile(r"\b(?:but|however|now|though)\b[^.\n]{0,20}\b(?:it|that|this|
 _BRACKETED = re.compile(r"\s?\(\s?(?=[a-z])", re.I)
 _CLOSED = re.compile(r"\s?\)")
 # Behind a cue a bound is no answer; in prose `She needs at least 12.` is one.
-_BOUND = re.compile(r"\b(?:at\s+(?:least|most)|up\s+to|no\s+(?:more|less|fewer)\s+than)\s+$", re.I)
+_BOUND = re.compile(
+    r"\b(?:at\s+(?:least|most)|up\s+to|no\s+(?:more|less|fewer)\s+than"
+    r"|(?:cube|reciprocal|negative|opposite|factor)\s+of|before|after|divisible\s+by|different\s+from|exceeds|ends\s+in"
+    r"|starts\s+with|has|with)\s+$",
+    re.I,
+)
 # Further apart than this, two numbers are not alternatives of each other.
 _NEAR = 60
 
@@ -82,6 +90,7 @@ NEGATED = Problem("the answer is negated or bounded")
 
 def read_answer(text: str) -> Quantity | Problem | None:
     """Return the one number of a cleaned text that should hold an answer; None when there is no number in it."""
+    text = text.lstrip("\"'")
     found = quantities(text)
     start = found[0].start if found else len(text)
     if _NEGATED.search(text, 0, start) or _BOUND.search(text[:start][-_NEAR:]):
@@ -117,7 +126,12 @@ def stands_alone(text: str, before: str, found: Sequence[Quantity]) -> Quantity 
         same_sentence = found[-2].start >= last.start - len(before)
         # Two numbers with one odd sign between them, as in `1|2`, may be one.
         is_split = len(between) == 1 and between not in "=:>→⇒\n"
-        if not between.strip() or is_split or (same_sentence and alternatives(between)):
+        if (
+            not between.strip(" .!…\n")
+            or _OR_ELSE.fullmatch(between)
+            or is_split
+            or (same_sentence and alternatives(between))
+        ):
             return SEVERAL
     return last
 

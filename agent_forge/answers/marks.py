@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from agent_forge.answers.denials import NEAR, is_denied, says_wrong
+from agent_forge.answers.denials import NEAR, is_denied, is_part, says_wrong
 
 Style = Literal["hash", "box", "tag", "cue"]
 
@@ -43,7 +43,7 @@ _ARTICLE = r"(?:\s+(?:the|your|my|our|its|an?))?(?:\s+(?:final|correct|right|rea
 # What leaves open whether the answer follows, or denies it: `if the answer is 5`, `I don't think the answer is 5`.
 _SUPPOSED = re.compile(
     r"\b(?:if|whether|suppos(?:e|ing)|assum(?:e|ing)|unless|doubt|false|untrue|wrong|incorrect|impossible|unlikely"
-    r"|perhaps|maybe|possibly|thought|(?:some|one|you|people|many|others?)\s+(?:\w+\s+){0,2}(?:think|say|guess|believe)s?)"
+    r"|perhaps|maybe|possibly|thought|twice|half|double|(?:opposite|square|reciprocal)\s+of|(?:some|one|you|people|many|others?)\s+(?:\w+\s+){0,2}(?:think|say|guess|believe)s?)"
     rf"(?:\s+to\s+(?:say|think|claim|assume))?(?:\s+that)?{_ARTICLE}"
     r"|(?:\b(?:not|never|nobody|no\s+one|cannot|hardly)|n't)"
     rf"(?:\s+(?!(?:so|thus|hence|therefore|then|and|but|because)\b)\w+){{0,3}}{_ARTICLE}",
@@ -84,7 +84,7 @@ def find_marks(text: str) -> list[Mark]:
     formal = sorted([*_hashes(text), *boxes, *tags], key=lambda mark: mark.start)[-MOST:]
     formal = [_unless_denied(text, mark) for mark in formal]
     marks = sorted([*formal, *_cues(text, formal)], key=lambda mark: mark.start)
-    if marks and says_wrong(text[marks[-1].end : marks[-1].end + LONGEST]):
+    if marks and says_wrong(text, marks[-1].end):
         marks[-1] = replace(marks[-1], content="")
     return marks
 
@@ -136,7 +136,9 @@ def _bare_boxes(text: str) -> list[Mark]:
 
 def _unless_denied(text: str, mark: Mark) -> Mark:
     r"""Return a mark without its content when the words around it deny it or ask, as in `it is not \boxed{5}`."""
-    return replace(mark, content="") if mark.style != "hash" and is_denied(text, mark.start, mark.end) else mark
+    denied = mark.style != "hash" and is_denied(text, mark.start, mark.end)
+    part = mark.style == "box" and is_part(text, mark.start, mark.end)
+    return replace(mark, content="") if denied or part else mark
 
 
 def _is_around_a_box(tag: Mark) -> bool:

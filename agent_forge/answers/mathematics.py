@@ -10,7 +10,7 @@ import re
 from itertools import pairwise
 
 from agent_forge.answers.commitment import Problem
-from agent_forge.answers.denials import BARE_NO, CORRECTION, NO, is_denied, says_wrong
+from agent_forge.answers.denials import BARE_NO, CORRECTION, NO, is_denied, is_part, says_wrong
 from agent_forge.answers.equality import same_answer
 from agent_forge.answers.latex import read_math, tidy
 from agent_forge.answers.marks import find_marks
@@ -34,12 +34,14 @@ _RIVAL = re.compile(
     r"[\s,;.–—-]*\b(?:no|or|but|wait|actually|sorry|rather|maybe|perhaps|possibly|i\s+mean|(?:could|might|may)\s+also)\b",
     re.I,
 )
+_BOUND = re.compile(r"\b(?:at\s+(?:least|most)|up\s+to)\s+$", re.I)
 _NEGATED = re.compile(r"\s*(?:n't|not|never|neither)\b", re.I)
 _LEAD = re.compile(r"^(?:so|thus|hence|therefore|then|finally)\b[,:]?\s+", re.I)
 _REASON = re.compile(r"[,;]?\s+(?:because|since|as|which|where|so|for)\b|\s+\(", re.I)
 _PROSE = re.compile(r"\b(?:[A-Za-z]{2,40}[ ,]{1,4}){2}[A-Za-z]{2}")
 _ALIGNED = re.compile(r"\\begin\{((?:align|aligned|gather|gathered|equation)\*?)\}(.*)\\end\{\1\}", re.DOTALL)
 _FORMULA = re.compile(r"[\d\\]")
+_WORDLESS = re.compile(r"\\.*|(?:\\[A-Za-z]+|[A-Za-z](?![A-Za-z]{2})|[^A-Za-z])+")
 _BEGINS_WITH_FORMULA = re.compile(r"[\s*(\[-]*[\d$\\]")
 _OPERATION = re.compile(r"(?<=.)[-+*/^!]|\\(?:frac|cdot|times|sqrt|sin|cos|tan|log|ln|sum|prod|int|binom|lfloor|lceil)")
 
@@ -76,8 +78,10 @@ def find_answers(text: str) -> list[str]:
     if not marks:
         return _last_formula(text)
     formal = [mark for mark in marks if mark.formal]
-    # Headings begin like a hash mark, so of those only the last counts, and none beside a box or a tag.
-    chosen = [mark.content for mark in formal if mark.style != "hash"] or [mark.content for mark in formal[-1:]]
+    # Headings begin like a hash mark: of those only the last counts, and beside a box or a tag only one without words.
+    chosen = [mark.content for mark in formal if mark.style != "hash"]
+    if formal and formal[-1].style == "hash" and (not chosen or _WORDLESS.fullmatch(formal[-1].content)):
+        chosen.append(formal[-1].content)
     if not marks[-1].formal:
         said = _said(marks[-1].content)
         if not chosen or _FORMULA.search(said):
@@ -123,6 +127,9 @@ def _said(content: str) -> str:
     spans = _formulas(content)
     if not spans:
         return _REASON.split(content, maxsplit=1)[0].strip(" $*`")
+    start, end, _ = spans[0]
+    if is_denied(content, start, start) or is_part(content, start, end) or _BOUND.search(content[:start]):
+        return ""
     joined = [spans[0]]
     for span, following in pairwise(spans):
         if not _CONNECTION.fullmatch(content, span[1], following[0]):
@@ -143,7 +150,12 @@ def _last_formula(text: str) -> list[str]:
     spans = _formulas(text)
     if spans:
         start, end, _ = spans[-1]
-        if is_denied(text, start, end) or BARE_NO.match(text, end) or says_wrong(text[end:]):
+        if (
+            is_denied(text, start, end)
+            or is_part(text, start, end)
+            or BARE_NO.match(text, end)
+            or says_wrong(text, end)
+        ):
             return []
         if len(spans) > 1 and _RANGE.fullmatch(text, spans[-2][1], start):
             return []

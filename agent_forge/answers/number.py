@@ -79,7 +79,7 @@ def last_number(text: str) -> Quantity | Problem:
     if not found:
         return Problem("no number")
     last = found[-1]
-    if is_asked(text[last.end :]) or BARE_NO.match(text, last.end) or says_wrong(text[last.end :]):
+    if is_asked(text[last.end :]) or BARE_NO.match(text, last.end) or says_wrong(text, last.end):
         return NEGATED
     return stands_alone(text, text[sentence_start(text, last.start) : last.start], found)
 
@@ -126,7 +126,7 @@ def _unless_taken_back(rest: str, answer: Quantity) -> Quantity | Problem:
     corrected = CORRECTION.search(rest) is not None
     numbers = quantities(rest)
     if not numbers:
-        denied = BARE_NO.match(rest) or says_wrong(rest) or (corrected and _WRONG.search(rest))
+        denied = BARE_NO.match(rest) or says_wrong(rest, 0) or (corrected and _WRONG.search(rest))
         return Problem("taken back") if denied else answer
     last = numbers[-1]
     if last.equals(answer):

@@ -20,6 +20,7 @@ RIGHT = [
     (LONG, "D", "D. Both A and B|The answer is D. Both A and B|Both A and B"),
     (TRUTH, "B", "No|no.|B) No|The answer is no."),
     (TRUTH, "A", "Yes|Yes, no doubt|The answer is yes."),
+    (METAL, "B", "The answer is B, as A and C are not metals.|B because A is a gas and C is a mineral"),
     (LOWER, "B", "b|(b)|blue|(b) blue|B"),
     (GROUPS, "B", "B|(B)|B) A|The answer is B.|B because of the test|<answer>B</answer>"),
     (GROUPS, "A", "O|A) O|The answer is O."),

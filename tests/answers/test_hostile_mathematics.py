@@ -73,6 +73,18 @@ The wrong answer is $5$.
 \boxed 5 \boxed 6
 The answer is $5$. No.
 $4$ to $5$
+x > \boxed{5}
+x \neq \boxed{5}
+\boxed{5}^2
+-\boxed{5}
+\boxed{5}+1
+The answer is less than $5$.
+The answer is at least $5$.
+The answer is the square of $5$.
+twice the answer is $5$
+$6$/$5$
+half of $5$
+$5$ or more
 The answer is $4$–$5$.
 The answer is $5$, no, $6$.
 The answer is $5$, but it could be $6$.
@@ -112,6 +124,13 @@ def test_a_box_without_braces_is_read(box: str) -> None:
 @pytest.mark.parametrize("completion", REFUSED)
 def test_what_is_denied_or_taken_back_is_refused(completion: str) -> None:
     assert not grade("math", completion, "5").correct
+
+
+def test_a_hash_mark_behind_a_box_counts_and_a_heading_does_not() -> None:
+    assert not grade("math", "\\boxed{5}\n#### 6", "5").correct
+    assert (
+        grade("math", "\\boxed{5}\n#### 5", "5").correct and grade("math", "\\boxed{5}\n#### 2. A check", "5").correct
+    )
 
 
 def test_the_last_row_of_an_alignment_counts() -> None:

@@ -7,7 +7,7 @@ from agent_forge.answers import grade
 RIGHT = """
 12 ; ### 12 ; {12} ; _12_ ; ~~13~~ 12 ; 12 = x ; x = 12 ; rounds up to 12 ; <answer>#### 12</answer>
 12 ; 1\ufe0f\u20e32\ufe0f\u20e3 ; 1\u20602 ; \u200f12 ; ๑๒ ; Rs. 12 ; Rs.12 ; 120e-1 ; #### twelve
-12 ; The answer is TWELVE. ; \\boxed{12}. Let me know if you have 2 or more questions!
+12 ; The answer is TWELVE. ; The answer is "twelve". ; \\boxed{12}. Let me know if you have 2 or more questions!
 -5 ; ‒5 ; ⁻5 ; ➖5 ; —5 ; -**5** ; -(5) ; −$5 ; The answer is negative five.
 1.5 ; 1\u066b5 ; ١\u066b٥ ; 1½ ; 1 1/2
 1234 ; 1\u066c234 ; 1\u202f234 ; 1'234 ; 1,234.
@@ -31,7 +31,10 @@ WRONG = """
 12 ; I doubt it is 12 ; The answer was 12 but now it is 13.
 12 ; The answer is 12 - no! ; One might think 12. ; Some would say the answer is 12, but it is 13. ; either 12 or none
 12 ; The answer is 12. On second thought, it's 13. ; The answer is 12... I mean 13.
-12 ; The answer is twelve, no, thirteen ; 12 squared ; 12 * y ; x-12 ; 12/ ; / 12 ; log 12 ; \\sin 12
+12 ; The answer is twelve, no, thirteen ; 12 ≤ x ; f(12) ; 12, give or take one
+12 ; It is 13. 12. ; It is 13. Or 12. ; 12 (wrong) ; 12 ❌ ; 12, but I am wrong ; twice the answer is 12
+12 ; The answer is 12 out of 13 ; The answer is the cube of 12 ; The answer has 12 digits ; The answer is after 12
+12 ; 12 squared ; 12 * y ; x-12 ; 12/ ; / 12 ; log 12 ; \\sin 12
 12 ; \\boxed 12 or \\boxed 13
 -12 ; The answer is |-12| ; |-12|
 128 ; 12₈
