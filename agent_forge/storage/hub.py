@@ -30,6 +30,8 @@ _FORM = re.compile(r"((?:[\w.-]+/)?[\w.-]+)(?:@(refs/(?:pr|convert)/[\w.-]+|[\w.
 # How often a change is tried when others commit meanwhile.
 _TRIES = 50
 _CONFLICTS = {409, 412}
+# What names addresses in logs: the library, and what it makes requests with, now and in older releases.
+_LOGGERS = ("huggingface_hub.utils._http", "httpx2", "httpx")
 # The library waits for ever by default; a large commit takes minutes.
 _SECONDS = 300.0
 _CHUNK = 1 << 20
@@ -192,8 +194,9 @@ def api() -> Any:
     if not are_progress_bars_disabled():
         disable_progress_bars()
     get_session().timeout = _SECONDS
-    # Filters are kept once, however often they are added.
-    logging.getLogger("huggingface_hub.utils._http").addFilter(without_queries)
+    for name in _LOGGERS:
+        # Filters are kept once, however often they are added.
+        logging.getLogger(name).addFilter(without_queries)
     return huggingface_hub.HfApi()
 
 
