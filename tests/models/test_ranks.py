@@ -74,15 +74,9 @@ def test_several_processes_bake_what_one_does(tmp_path, method, sharded, process
         assert mine.loss == pytest.approx(theirs.loss, abs=1e-5)
         assert mine.heldout_loss == pytest.approx(theirs.heldout_loss, abs=1e-5)
     assert report.steps > 3 and report.best_step > 0 and other.best_step == report.best_step
-
-
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_layers_are_held_in_parts(tmp_path, method):
-    codes, said = together(tmp_path, method, sharded=True)
-    assert codes == [0, 0], said
-    layers = bake_tiny(tmp_path / "alone", method)[0].model.layers
-    whole = sum(value.numel() for value in layers.parameters())
-    assert json.loads((tmp_path / "rank-1.json").read_text()) == {"count": 2, "held": whole // 2}
+    layers = sum(value.numel() for value in model.model.layers.parameters())
+    held = json.loads((tmp_path / "rank-1.json").read_text())["held"]
+    assert held == (layers // 2 if sharded else None)
 
 
 @pytest.mark.parametrize(("method", "sharded"), [("lora", False), ("lora", True), ("full", True)])

@@ -61,7 +61,7 @@ def with_steps(kind, record):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_recorded_passes_write_what_the_reference_writes(kind):
-    rows, recordings = (*SHARED[::2], *ROWS[::4]), []
+    rows, recordings = (*SHARED[::3], *ROWS[::8]), []
     found = with_steps(kind, keeping(recordings)).sample(rows, 6)
     assert recordings and found == sampler(kind, RANDOM).sample(rows, len(rows))
 
