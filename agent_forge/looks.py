@@ -36,9 +36,9 @@ from agent_forge.statistics import FloatArray
 NODES = 160
 # Paths further below their mean than this many standard deviations are left out: 1e-19 of them.
 REACH = 9.0
-# Repeated p-values are interpolated between these overall levels; smaller ones are given as the first, larger as 1.
 # A boundary for a share of paths that is too small to be told from none, as of an early look at a tiny level.
 UNREACHABLE, SMALLEST_SHARE = 37.5, 1e-300
+# Repeated p-values are interpolated between these overall levels; smaller ones are given as the first, larger as 1.
 SMALLEST_LEVEL, LARGEST_LEVEL, KNOTS = 1e-12, 0.98, 64
 
 

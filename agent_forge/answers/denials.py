@@ -77,3 +77,8 @@ def says_wrong(text: str, end: int) -> bool:
     """
     sentence = _SENTENCE.match(text, end)
     return sentence is not None and _TAKES_BACK.search(sentence.group()) is not None
+
+
+def denied_behind(text: str, end: int) -> bool:
+    """Whether what follows an answer is a denial by itself, or calls it wrong."""
+    return BARE_NO.match(text, end) is not None or says_wrong(text, end)

@@ -10,7 +10,7 @@ import re
 from itertools import pairwise
 
 from agent_forge.answers.commitment import Problem
-from agent_forge.answers.denials import BARE_NO, CORRECTION, NO, is_denied, is_part, says_wrong
+from agent_forge.answers.denials import BARE_NO, CORRECTION, NO, denied_behind, is_denied, is_part
 from agent_forge.answers.equality import same_answer
 from agent_forge.answers.latex import read_math, tidy
 from agent_forge.answers.marks import find_marks
@@ -150,12 +150,7 @@ def _last_formula(text: str) -> list[str]:
     spans = _formulas(text)
     if spans:
         start, end, _ = spans[-1]
-        if (
-            is_denied(text, start, end)
-            or is_part(text, start, end)
-            or BARE_NO.match(text, end)
-            or says_wrong(text, end)
-        ):
+        if is_denied(text, start, end) or is_part(text, start, end) or denied_behind(text, end):
             return []
         if len(spans) > 1 and _RANGE.fullmatch(text, spans[-2][1], start):
             return []

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from agent_forge.answers.commitment import EXPRESSION, NEGATED, Problem, is_open_ended, read_answer, stands_alone
-from agent_forge.answers.denials import BARE_NO, CORRECTION, is_asked, says_wrong
+from agent_forge.answers.denials import CORRECTION, denied_behind, is_asked
 from agent_forge.answers.marks import Mark, find_marks, sentence_start
 from agent_forge.answers.quantity import Quantity, clean, quantities
 from agent_forge.answers.repeats import without_question
@@ -79,7 +79,7 @@ def last_number(text: str) -> Quantity | Problem:
     if not found:
         return Problem("no number")
     last = found[-1]
-    if is_asked(text[last.end :]) or BARE_NO.match(text, last.end) or says_wrong(text, last.end):
+    if is_asked(text[last.end :]) or denied_behind(text, last.end):
         return NEGATED
     return stands_alone(text, text[sentence_start(text, last.start) : last.start], found)
 
@@ -126,7 +126,7 @@ def _unless_taken_back(rest: str, answer: Quantity) -> Quantity | Problem:
     corrected = CORRECTION.search(rest) is not None
     numbers = quantities(rest)
     if not numbers:
-        denied = BARE_NO.match(rest) or says_wrong(rest, 0) or (corrected and _WRONG.search(rest))
+        denied = denied_behind(rest, 0) or (corrected and _WRONG.search(rest))
         return Problem("taken back") if denied else answer
     last = numbers[-1]
     if last.equals(answer):

@@ -97,8 +97,8 @@ def bake(
             warnings.extend(_merge(training, trainable, half_precision))
         else:
             training.put_best_together()
-        if reload is not None and ranks.first:
-            warnings.extend(_merge_into(reload(), training, settings, token_ids, half_precision))
+            if ranks.first:
+                warnings.extend(_merge_into(reload(), training, settings, token_ids, half_precision))
     return _report(training, trainable, train, heldout, settings, warnings, attention)
 
 

@@ -156,7 +156,7 @@ class Training:
 
     def put_best_together(self) -> None:
         """Make the best weights whole, for `go_on_alone`; with layers in parts, every process has to."""
-        self.best = self._whole(self.best)
+        self.best = self._of_each(self.best, whole)
 
     def _save(self) -> None:
         state = self._state()
@@ -178,27 +178,27 @@ class Training:
         return progress, self._trainable.weights()
 
     def _resume(self, state: TrainingState) -> tuple[TrainingProgress, Weights]:
-        parameters = self._trainable.parameters
-        best = {name: own(taken_apart(value, parameters[name])).to("cpu") for name, value in state.best.items()}
-        self._trainable.load({name: own(taken_apart(value, parameters[name])) for name, value in state.weights.items()})
+        best = {name: own(value).to("cpu") for name, value in self._of_each(state.best, taken_apart).items()}
+        weights = self._of_each(state.weights, taken_apart)
+        self._trainable.load({name: own(value) for name, value in weights.items()})
         self._optimizer.load_state_dict(optimizer_changed(state.optimizer, self._optimized, taken_apart))
         self._restore(state.generators)
         return state.progress, best
 
-    def _whole(self, weights: Weights) -> dict[str, torch.Tensor]:
-        return {name: whole(value, self._trainable.parameters[name]) for name, value in weights.items()}
+    def _of_each(
+        self, weights: Weights, change: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Return weights changed one by one, each with the parameter that it belongs to."""
+        return {name: change(value, self._trainable.parameters[name]) for name, value in weights.items()}
 
     def _outlined(self, state: TrainingState) -> TrainingState:
         """Return a state with the shapes alone of what the other processes get in parts."""
-        parameters = self._trainable.parameters
-        weights, best = (
-            {n: outlined(value, parameters[n]) for n, value in kept.items()} for kept in (state.weights, state.best)
-        )
+        weights, best = (self._of_each(values, outlined) for values in (state.weights, state.best))
         optimizer = optimizer_changed(state.optimizer, self._optimized, outlined)
         return replace(state, weights=weights, best=best, optimizer=optimizer)
 
     def _state(self) -> TrainingState:
-        weights, best = self._whole(self._trainable.weights()), self._whole(self.best)
+        weights, best = (self._of_each(values, whole) for values in (self._trainable.weights(), self.best))
         optimizer = optimizer_changed(self._optimizer.state_dict(), self._optimized, whole)
         return TrainingState(self.progress, weights, best, optimizer, self._generators())
 
