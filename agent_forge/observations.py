@@ -16,14 +16,50 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
+from operator import eq
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent_forge.errors import ResultsError
+from agent_forge.numbered import Numbered
 from agent_forge.records import Arm, ResultRow, TaskRole
 from agent_forge.result_columns import ArmColumns, ResultColumns, Round
 from agent_forge.statistics import LARGEST_SCALE, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Members(Sequence[str]):
+    """Some of the questions, in order: texts to whoever looks, numbers in memory.
+
+    Attributes:
+        names: of all questions.
+        numbers_N: which of them.
+    """
+
+    names: Numbered
+    numbers_N: NDArray[np.int32]
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Members": ...
+    def __getitem__(self, place: Any) -> Any:
+        """Return the id at a place, or some of the questions."""
+        if isinstance(place, slice):
+            return Members(self.names, self.numbers_N[place])
+        return self.names[int(self.numbers_N[place])]
+
+    def __len__(self) -> int:
+        """Return how many questions these are."""
+        return len(self.numbers_N)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether others are the same ids in the same order."""
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,30 +67,32 @@ class Accuracies(Mapping[str, Fraction]):
     """Accuracy of every question: which of a few different values it has.
 
     Attributes:
-        numbers: number of every question.
+        names: of the questions.
         different: the accuracies there are.
         which_N: place among those, by question number.
     """
 
-    numbers: Mapping[str, int]
+    names: Numbered
     different: tuple[Fraction, ...]
-    which_N: NDArray[np.int64]
+    which_N: NDArray[np.int32]
 
     def __getitem__(self, question: str) -> Fraction:
         """Return the accuracy of a question."""
-        return self.different[int(self.which_N[self.numbers[question]])]
+        if (number := self.names.find(question)) is None:
+            raise KeyError(question)
+        return self.different[int(self.which_N[number])]
 
     def __iter__(self) -> Iterator[str]:
         """Yield the questions."""
-        return iter(self.numbers)
+        return iter(self.names)
 
     def __len__(self) -> int:
         """Return how many questions there are."""
-        return len(self.numbers)
+        return len(self.names)
 
-    def of(self, questions: Sequence[str]) -> NDArray[np.int64]:
+    def of(self, questions: Sequence[str]) -> NDArray[np.int32]:
         """Return the places in `different` of some questions."""
-        return self.which_N[np.fromiter((self.numbers[question] for question in questions), np.int64, len(questions))]
+        return self.which_N[numbers_of(self.names, questions)]
 
 
 @dataclass(frozen=True)
@@ -71,14 +109,14 @@ class Observations:
     """Validated rows by arm.
 
     Attributes:
-        questions: question ids of every task, tasks and ids sorted.
+        questions: questions of every task, tasks and ids sorted.
         roles: role of every task.
         arms: the arms present, in the order asked for.
         rounds: most rounds any question has.
         small_rounds: rounds that hold fewer than half of the questions, among which repeats go unseen.
     """
 
-    questions: Mapping[str, tuple[str, ...]]
+    questions: Mapping[str, Members]
     roles: Mapping[str, TaskRole]
     arms: Mapping[Arm, ArmObservations]
     rounds: int
@@ -90,10 +128,10 @@ class Observations:
         return min(arm.distinct_rounds for arm in self.arms.values())
 
     @property
-    def target_questions(self) -> tuple[str, ...]:
+    def target_questions(self) -> Members:
         """Questions of all target tasks."""
-        targets = (task for task, role in self.roles.items() if role == "target")
-        return tuple(chain.from_iterable(self.questions[task] for task in targets))
+        targets = [self.questions[task] for task, role in self.roles.items() if role == "target"]
+        return Members(targets[0].names, np.concatenate([members.numbers_N for members in targets]))
 
     def accuracy(self, arm: Arm, questions: Sequence[str]) -> Fraction:
         """Return the mean accuracy of an arm over some questions, each counting the same."""
@@ -113,7 +151,8 @@ class Observations:
         """
         one, other = self.arms[arm].accuracies, self.arms[against].accuracies
         width = len(other.different)
-        pairs, which_N = np.unique(one.of(questions) * width + other.of(questions), return_inverse=True)
+        pairs_N = one.of(questions).astype(np.int64) * width + other.of(questions)
+        pairs, which_N = np.unique(pairs_N, return_inverse=True)
         exact = [one.different[pair // width] - other.different[pair % width] for pair in pairs.tolist()]
         scale = _common_denominator(exact)
         return np.array([round(difference * scale) for difference in exact], dtype=np.int64)[which_N], scale
@@ -135,34 +174,51 @@ def observe(rows: Iterable[ResultRow], required: Sequence[Arm], optional: Sequen
     for row in rows:
         columns.add(row)
     present: tuple[Arm, ...] = (*required, *(arm for arm in optional if len(columns.arms[arm])))
-    columns.check_paired(present)
+    columns.check_paired(present or tuple(optional))
     questions = _checked_tasks(columns)
-    count = len(columns.numbers)
-    first = columns.arms[present[0]].by_round()
+    first = columns.arms[present[0]]
+    sizes = np.bincount(np.frombuffer(first.rounds, np.int32))
+    rounds = int(np.bincount(np.frombuffer(first.questions, np.int32)).max())
+    del first
     return Observations(
         questions=questions,
         roles={task: columns.roles[task] for task in questions},
-        arms={arm: _average(columns.arms[arm], columns.numbers) for arm in present},
-        rounds=int(np.bincount(columns.arms[present[0]].questions).max()),
-        small_rounds=sum(2 * len(held.questions_N) < count for held in first),
+        # What an arm was averaged from is let go before the next one.
+        arms={arm: _average(columns.arms.pop(arm), columns.numbers) for arm in present},
+        rounds=rounds,
+        small_rounds=int((2 * sizes[sizes > 0] < len(columns.numbers)).sum()),
     )
 
 
-def _checked_tasks(columns: ResultColumns) -> dict[str, tuple[str, ...]]:
+def numbers_of(names: Numbered, questions: Sequence[str]) -> NDArray[np.int32]:
+    """Return the numbers of some questions.
+
+    Raises:
+        KeyError: for one that has none.
+    """
+    if isinstance(questions, Members) and questions.names is names:
+        return questions.numbers_N
+    found = [names.find(question) for question in questions]
+    if None in found:
+        raise KeyError(questions[found.index(None)])
+    return np.array(found, np.int32)
+
+
+def _checked_tasks(columns: ResultColumns) -> dict[str, Members]:
     if "target" not in columns.roles.values():
         raise ResultsError(f"no target task among {', '.join(sorted(columns.roles))}; mark at least one task as target")
-    questions = columns.questions()
+    questions = {task: Members(columns.numbers, numbers_N) for task, numbers_N in columns.questions().items()}
     for task, members in questions.items():
         if len(members) < 2:
             raise ResultsError(f"task {task}: question {members[0]} is its only one; at least 2 are needed")
     return questions
 
 
-def _average(held: ArmColumns, numbers: Mapping[str, int]) -> ArmObservations:
+def _average(held: ArmColumns, names: Numbered) -> ArmObservations:
     """Average every question over the distinct observations that hold it; each is an average of repeats itself."""
     graded: list[tuple[tuple[int, int], ...]] = [()]
-    which_N = np.zeros(len(numbers), np.int64)
-    for repeats in _distinct(held.by_round(), len(numbers)):
+    which_N = np.zeros(len(names), np.int64)
+    for repeats in _distinct(held.by_round(), len(names)):
         right_N, asked_N = np.zeros_like(which_N), np.zeros_like(which_N)
         for same in repeats:
             right_N[same.questions_N] += same.correct_N
@@ -171,9 +227,9 @@ def _average(held: ArmColumns, numbers: Mapping[str, int]) -> ArmObservations:
         codes, which_N = np.unique((which_N * width + right_N) * width + asked_N, return_inverse=True)
         graded = [_with(graded[code // width**2], code // width % width, code % width) for code in codes.tolist()]
     return ArmObservations(
-        accuracies=Accuracies(numbers, tuple(_mean(grades) for grades in graded), which_N),
+        accuracies=Accuracies(names, tuple(_mean(grades) for grades in graded), which_N.astype(np.int32)),
         distinct_rounds=max(map(len, graded)),
-        truncated=sum(held.truncated) / len(held),
+        truncated=held.truncated / len(held),
     )
 
 

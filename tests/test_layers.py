@@ -16,6 +16,7 @@ LAYERS = (
             "thoughts",
             "traces",
             "statistics",
+            "numbered",
             "result_columns",
             "observations",
             "looks",

@@ -9,7 +9,7 @@ from agent_forge.records import GateReport, ResultRow
 from agent_forge.stages.context import Meter, Stage, StageContext, StageOutcome
 from agent_forge.stages.report_output import write_report_output
 from agent_forge.storage.files import write_atomic, write_parts_atomic
-from agent_forge.storage.row_files import RowFiles
+from agent_forge.storage.row_files import sorted_rows
 
 
 def significance_gate(context: StageContext) -> StageOutcome:
@@ -19,10 +19,10 @@ def significance_gate(context: StageContext) -> StageOutcome:
     """
     meter = Meter()
     config = context.config
-    rows = RowFiles(context.inputs["results"])
-    report = judge_configured(rows.read(), config)
-    write_atomic(context.outputs["gate"], report.model_dump_json(indent=2) + "\n")
-    write_parts_atomic(context.outputs["evaluation"], rows.sorted_lines())
+    with sorted_rows(context.inputs["results"], context.scratch) as rows:
+        report = judge_configured(rows.read(), config)
+        write_atomic(context.outputs["gate"], report.model_dump_json(indent=2) + "\n")
+        write_parts_atomic(context.outputs["evaluation"], rows.sorted_lines())
     write_report_output(
         context, "significance-gate", {name: [context.outputs[name]] for name in ("gate", "evaluation")}
     )

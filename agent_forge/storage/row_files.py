@@ -1,81 +1,115 @@
 """Result rows in several files, read one at a time and written down again as one set in another order.
 
-    rows = RowFiles(paths)
-    judge(rows.read(), ...)
-    write_parts_atomic(path, rows.sorted_lines())
+    with sorted_rows(paths, scratch) as rows:
+        judge(rows.read(), ...)
+        write_parts_atomic(path, rows.sorted_lines())
 
-Memory holds some twenty bytes for each row: where it begins, and what it is ordered by.
+What has been read is sorted a stretch at a time and set aside in scratch, so memory holds one stretch however many rows
+there are. `RowsOnDisk` is for those who read the same rows again and again, in the order of the files.
 """
 
-from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+import heapq
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from agent_forge.errors import InputError
-from agent_forge.records import ResultRow, parse_record
+from agent_forge.records import ResultRow, parse_record, read_rows
+from agent_forge.storage.files import writing_to
+
+# Bytes of rows that are sorted in memory; as many stretches are merged as there are times this much.
+STRETCH_BYTES = 4 << 20
+# What a stretch is read by while all are merged.
+_BUFFER = 1 << 14
+# Stretches merged at once: each is an open file.
+_MOST_OPEN = 256
 
 
-class RowFiles:
+@dataclass(frozen=True)
+class RowsOnDisk(Iterable[ResultRow]):
+    """Rows of some files, one after the other; read anew whenever they are asked for."""
+
+    paths: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[ResultRow]:
+        """Yield every row; raises InputError, naming file and line, for one that cannot be read."""
+        return (row for path in self.paths for row in read_rows(ResultRow, path))
+
+
+class SortedRows:
     """Rows of some files, ordered by round, arm and question once they have been read."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-        self._files = array("i")
-        self._begins = array("q")
-        self._rounds = array("q")
-        self._arms = array("i")
-        self._questions = array("i")
-        self._arm_numbers: dict[str, int] = {}
-        self._question_numbers: dict[str, int] = {}
+    def __init__(self, paths: Sequence[Path], place: Path, stretch: int = STRETCH_BYTES) -> None:
+        self._paths, self._place, self._most = paths, place, stretch
+        # Each line behind what it is ordered by, which has no tab in it.
+        self._held: list[bytes] = []
+        self._size = 0
+        self._runs: list[Path] = []
+        self._made = 0
 
     def read(self) -> Iterator[ResultRow]:
-        """Yield every row, as the files hold them, and remember where it is.
+        """Yield every row, as the files hold them.
 
         Raises:
             InputError: naming file and line, for one that cannot be read.
+            OutputError: when there is no room for what is set aside.
         """
-        for number, path in enumerate(self._paths):
-            begin = 0
+        for path in self._paths:
             try:
                 with path.open("rb") as lines:
                     for place, line in enumerate(lines, start=1):
                         if line.strip():
-                            row = parse_record(ResultRow, line.decode(), f"{path}:{place}", InputError)
-                            self._remember(number, begin, row)
+                            text = line.decode()
+                            row = parse_record(ResultRow, text, f"{path}:{place}", InputError)
+                            self._hold(row, text)
                             yield row
-                        begin += len(line)
             except (OSError, UnicodeDecodeError) as cause:
                 raise InputError(f"cannot read {path}: {cause}; JSON lines of ResultRow are expected there") from cause
 
     def sorted_lines(self) -> Iterator[str]:
         """Yield the rows that were read as JSON, each ended by a newline, by round, arm and question."""
+        while len(self._runs) > _MOST_OPEN:
+            several, self._runs = self._runs[:_MOST_OPEN], self._runs[_MOST_OPEN:]
+            with ExitStack() as stack:
+                self._set_aside(_merged(stack, several))
+            for run in several:
+                run.unlink()
         with ExitStack() as stack:
-            files = [stack.enter_context(path.open("rb")) for path in self._paths]
-            for k in self._order():
-                stream = files[self._files[k]]
-                stream.seek(self._begins[k])
-                yield stream.readline().decode().strip() + "\n"
+            for line in heapq.merge(_merged(stack, self._runs), sorted(self._held)):
+                yield line.partition(b"\t")[2].decode()
 
-    def _remember(self, file: int, begin: int, row: ResultRow) -> None:
-        self._files.append(file)
-        self._begins.append(begin)
-        self._rounds.append(row.round)
-        self._arms.append(self._arm_numbers.setdefault(row.arm, len(self._arm_numbers)))
-        self._questions.append(self._question_numbers.setdefault(row.question_id, len(self._question_numbers)))
+    def _hold(self, row: ResultRow, text: str) -> None:
+        # UTF-8 is ordered as its characters are, and so are the hexadecimal digits of its bytes.
+        question = row.question_id.encode("utf-8", "surrogatepass").hex()
+        line = f"{row.round:020d} {row.arm} {question}\t{text.strip()}\n".encode()
+        self._held.append(line)
+        self._size += len(line)
+        if self._size >= self._most:
+            self._set_aside(sorted(self._held))
+            self._held, self._size = [], 0
 
-    def _order(self) -> list[int]:
-        arms_N = _ranks(self._arm_numbers)[np.array(self._arms, np.int32)]
-        questions_N = _ranks(self._question_numbers)[np.array(self._questions, np.int32)]
-        order: list[int] = np.lexsort((questions_N, arms_N, np.array(self._rounds, np.int64))).tolist()
-        return order
+    def _set_aside(self, lines: Iterable[bytes]) -> None:
+        run = self._place / f"{self._made}"
+        with writing_to(run), run.open("wb", buffering=_BUFFER) as stream:
+            stream.writelines(lines)
+        self._runs.append(run)
+        self._made += 1
 
 
-def _ranks(numbers: dict[str, int]) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
-    """Return the place of every name, by its number, among all names in order."""
-    ranks_N = np.empty(len(numbers), np.int32)
-    for place, name in enumerate(sorted(numbers)):
-        ranks_N[numbers[name]] = place
-    return ranks_N
+@contextmanager
+def sorted_rows(paths: Sequence[Path], scratch: Path, stretch: int = STRETCH_BYTES) -> Iterator[SortedRows]:
+    """Open rows to be read and then sorted.
+
+    Args:
+        paths: files of JSON lines.
+        scratch: directory with room for as much as the files hold.
+        stretch: bytes that are sorted in memory.
+    """
+    with tempfile.TemporaryDirectory(prefix="sorting-", dir=scratch) as place:
+        yield SortedRows(paths, Path(place), stretch)
+
+
+def _merged(stack: ExitStack, runs: Sequence[Path]) -> Iterator[bytes]:
+    return heapq.merge(*(stack.enter_context(run.open("rb", buffering=_BUFFER)) for run in runs))

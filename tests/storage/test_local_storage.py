@@ -4,12 +4,13 @@ import pytest
 
 from agent_forge.errors import ChampionError, InputError, OutputError
 from agent_forge.records import Flips, ReplayRow, ResultRow
+from agent_forge.storage import row_files
 from agent_forge.storage.batchlog import BatchLog
 from agent_forge.storage.files import files_digest, list_files, move_into_place, path_digest, write_atomic
 from agent_forge.storage.references import find
 from agent_forge.storage.references.hub import HubReference
 from agent_forge.storage.references.local import LocalReference
-from agent_forge.storage.row_files import RowFiles
+from agent_forge.storage.row_files import sorted_rows
 
 
 def names(directory: Path) -> list[str]:
@@ -88,23 +89,26 @@ def test_batch_log_goes_on_after_its_last_whole_batch_and_gives_rows_in_any_orde
     assert list(log.lines(range(6))) == [row.model_dump_json() + "\n" for row in rows]
 
 
-def test_rows_of_several_files_are_written_as_one_set_by_round_arm_and_question(tmp_path):
+@pytest.mark.parametrize("stretch", [1, 700, 1 << 20])
+def test_rows_of_several_files_are_written_as_one_set_by_round_arm_and_question(tmp_path, monkeypatch, stretch):
+    monkeypatch.setattr(row_files, "_MOST_OPEN", 3)
     rows = [
         ResultRow(question_id=question, round=number, arm=arm, correct=True, completion=f"é {question}")
         for number in (10, 2)
         for arm in ("thought", "baseline")
-        for question in ("q2", "q10", "q1")
+        for question in ("q2", "q10", "q1", "q 1", "\U0001f600", "\uffee")
     ]
     paths = [tmp_path / name for name in ("a", "b")]
     for path, held in zip(paths, (rows[5:], rows[:5]), strict=True):
         path.write_text("\n".join([*map(ResultRow.model_dump_json, held), ""]))
-    files = RowFiles(paths)
-    assert list(files.read()) == [*rows[5:], *rows[:5]]
-    expected = sorted(rows, key=lambda row: (row.round, row.arm, row.question_id))
-    assert list(files.sorted_lines()) == [row.model_dump_json() + "\n" for row in expected]
+    with sorted_rows(paths, tmp_path, stretch) as files:
+        assert list(files.read()) == [*rows[5:], *rows[:5]]
+        expected = sorted(rows, key=lambda row: (row.round, row.arm, row.question_id))
+        assert list(files.sorted_lines()) == [row.model_dump_json() + "\n" for row in expected]
+    assert sorted(tmp_path.iterdir()) == paths
     paths[1].write_text(rows[0].model_dump_json() + "\n\n{}\n")
-    with pytest.raises(InputError, match="b:3: not a valid ResultRow"):
-        list(RowFiles(paths).read())
+    with pytest.raises(InputError, match="b:3: not a valid ResultRow"), sorted_rows(paths, tmp_path) as files:
+        list(files.read())
 
 
 @pytest.mark.parametrize("reference", ["gs://bucket/key", "wandb://a/b:c", "ftp://host/x", "hf://a b/c", "hf://a/.."])
