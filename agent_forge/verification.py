@@ -10,7 +10,12 @@ more than the margin, it opens and closes its thoughts itself, and it does worse
 other questions': were the answers as good, the thoughts would be decoration.
 """
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agent_forge.comparison import (
     Criteria,
@@ -46,14 +51,13 @@ def verify(rows: Iterable[ResultRow], criteria: Criteria, min_well_formed_rate: 
     Raises:
         ResultsError: for rows that do not make a paired experiment.
     """
-    rows = list(rows)
-    observations = observe(rows, required=("baseline", "thought", "baked", "swapped"))
+    own = OwnThoughts()
+    observations = observe(own.counting(rows), required=("baseline", "thought", "baked", "swapped"))
     comparisons = compare_tasks(task_samples(observations, "baked", "baseline"), criteria)
     gain = pooled_sample(observations, "baked", "baseline")
     swap = pooled_sample(observations, "baked", "swapped")
     swapped_p = sign_flip_p(swap.differences_N)
-    baked = [row for row in rows if row.arm == "baked" and row.role == "target"]
-    well_formed = sum(row.well_formed and row.thought_tokens > 0 for row in baked) / len(baked)
+    well_formed = own.well_formed / own.answers
     failed = _failed_checks(comparisons, criteria, swap, swapped_p, well_formed >= min_well_formed_rate)
     thought_accuracy = float(observations.accuracy("thought", observations.target_questions))
     return VerificationReport(
@@ -75,7 +79,7 @@ def verify(rows: Iterable[ResultRow], criteria: Criteria, min_well_formed_rate: 
         retention=gain.thought_accuracy / thought_accuracy if thought_accuracy else None,
         swapped_difference=swap.summary.mean,
         swapped_p_value=swapped_p,
-        opened_rate=sum(row.thought_tokens > 0 for row in baked) / len(baked),
+        opened_rate=own.opened / own.answers,
         well_formed_rate=well_formed,
         min_well_formed_rate=min_well_formed_rate,
         flips=count_flips(gain),
@@ -85,21 +89,66 @@ def verify(rows: Iterable[ResultRow], criteria: Criteria, min_well_formed_rate: 
     )
 
 
-def swap_partners(questions: Sequence[Question]) -> dict[str, Question]:
+@dataclass
+class OwnThoughts:
+    """How often the baked model opened a thought by itself on the target tasks, and how often that was well-formed."""
+
+    answers: int = 0
+    opened: int = 0
+    well_formed: int = 0
+
+    def counting(self, rows: Iterable[ResultRow]) -> Iterator[ResultRow]:
+        """Pass rows on and count those that are the baked model's."""
+        for row in rows:
+            if row.arm == "baked" and row.role == "target":
+                self.answers += 1
+                self.opened += row.thought_tokens > 0
+                self.well_formed += row.well_formed and row.thought_tokens > 0
+            yield row
+
+
+def swap_partners(questions: Iterable[Question]) -> NDArray[np.int32]:
     """Give every question another one of its task whose thought it gets: the next with a different reference answer.
 
     The next of its task where all references agree; itself only where it is alone in its task.
+
+    Returns:
+        `partners_N`: by the place of every question, its partner's.
     """
-    by_task: dict[str, list[Question]] = {}
-    for question in questions:
-        by_task.setdefault(question.task, []).append(question)
-    partners: dict[str, Question] = {}
-    for members in by_task.values():
-        for place, question in enumerate(members):
-            others = members[place + 1 :] + members[:place]
-            different = (other for other in others if other.reference != question.reference)
-            partners[question.id] = next(different, others[0] if others else question)
-    return partners
+    tasks: dict[str, _Circle] = {}
+    for place, question in enumerate(questions):
+        tasks.setdefault(question.task, _Circle(question.reference)).add(place, question.reference)
+    partners_N = np.empty(sum(len(task.places) for task in tasks.values()), np.int32)
+    for task in tasks.values():
+        places_N = np.array(task.places, np.int32)
+        partners_N[places_N] = places_N[task.partners()]
+    return partners_N
+
+
+@dataclass
+class _Circle:
+    """One task's questions, the first of which comes after the last; `changes` says after which the reference does."""
+
+    first: str
+    last: str = ""
+    places: "array[int]" = field(default_factory=lambda: array("i"))
+    changes: "array[int]" = field(default_factory=lambda: array("i"))
+
+    def add(self, place: int, reference: str) -> None:
+        if self.places and reference != self.last:
+            self.changes.append(len(self.places) - 1)
+        self.places.append(place)
+        self.last = reference
+
+    def partners(self) -> NDArray[np.int64]:
+        """Return for each member the one after the next change; the next member where there is no change."""
+        members_N, count = np.arange(len(self.places)), len(self.places)
+        changes_K = np.array(self.changes, np.int64)
+        if self.first != self.last:
+            changes_K = np.append(changes_K, count - 1)
+        if not len(changes_K):
+            return (members_N + 1) % count
+        return (changes_K[np.searchsorted(changes_K, members_N) % len(changes_K)] + 1) % count
 
 
 def _failed_checks(

@@ -1,6 +1,8 @@
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent_forge.comparison import Criteria
 from agent_forge.errors import ResultsError
@@ -64,5 +66,15 @@ def question(name, reference, task="t"):
 
 def test_partners_differ_in_reference_and_share_the_task():
     questions = [question("a", "1"), question("b", "1"), question("c", "2"), question("d", "1", "other")]
-    partners = {name: partner.id for name, partner in swap_partners(questions).items()}
-    assert partners == {"a": "c", "b": "c", "c": "a", "d": "d"}
+    assert [questions[partner].id for partner in swap_partners(questions)] == ["c", "c", "a", "d"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("12"), st.sampled_from("st")), max_size=12))
+def test_a_partner_is_the_next_of_the_task_that_has_another_reference(asked):
+    questions = [question(f"q{k}", *about) for k, about in enumerate(asked)]
+    for place, partner in enumerate(swap_partners(questions)):
+        after = [
+            k % len(asked) for k in range(place + 1, place + len(asked)) if asked[k % len(asked)][1] == asked[place][1]
+        ]
+        different = [k for k in after if asked[k][0] != asked[place][0]]
+        assert partner == [*different, *after, place][0]

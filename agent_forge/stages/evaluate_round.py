@@ -6,7 +6,7 @@ The pause arm stands still for as many tokens as the same question's thought too
 from the thought arm in content only.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import get_args
@@ -60,7 +60,7 @@ def evaluate_round(context: StageContext) -> StageOutcome:
 def evaluate_arms(
     context: StageContext,
     bench: Bench,
-    questions: tuple[Question, ...],
+    questions: Sequence[Question],
     guards: set[str],
     round_number: int,
     pausing: bool = True,

@@ -16,13 +16,14 @@ from agent_forge.answers import grade, require_grader
 from agent_forge.errors import QuestionError
 from agent_forge.models.engine import STRETCH
 from agent_forge.models.sample import Request, Sampled
-from agent_forge.records import Arm, Question, ResultRow, TaskRole
+from agent_forge.records import Arm, Question, ResultRow, TaskRole, Trace
 from agent_forge.stages.bench import Bench
 from agent_forge.stages.context import StageContext
 from agent_forge.storage.batchlog import BatchLog
 from agent_forge.thoughts import Script, direct_script, elicited_script, free_script
 
 R = TypeVar("R", bound=BaseModel)
+T = TypeVar("T", bound=ResultRow | Trace)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class SampledRows(Generic[R]):
         """Return how many rows there are."""
         return len(self.places)
 
+    def __getitem__(self, number: int) -> R:
+        """Read the row that was asked for so-and-so-many rows after the first."""
+        return next(self.log.rows(self.places[number : number + 1]))
+
     def every(self, step: int, first: int) -> "SampledRows[R]":
         """Return each `step`-th of the rows, from `first` on."""
         return SampledRows(self.log, self.places[first::step])
@@ -82,6 +87,19 @@ class SampledRows(Generic[R]):
     def lines(self) -> Iterator[str]:
         """Yield every row as JSON, ended by a newline."""
         return self.log.lines(self.places)
+
+
+@dataclass
+class Spent:
+    """The tokens of the rows that go by."""
+
+    tokens: int = 0
+
+    def counting(self, rows: Iterable[T]) -> Iterator[T]:
+        """Pass rows on."""
+        for row in rows:
+            self.tokens += row.tokens
+            yield row
 
 
 def prompt_lengths(bench: Bench, questions: Iterable[Question]) -> NDArray[np.int32]:
@@ -191,7 +209,7 @@ def _refuse_long(bench: Bench, asked: Iterable[tuple[Question, Script, int]]) ->
     )
 
 
-def require_graders(context: StageContext, questions: Sequence[Question]) -> None:
+def require_graders(context: StageContext, questions: Iterable[Question]) -> None:
     """Refuse questions whose answers cannot be graded on this machine, before a model is loaded.
 
     Raises:

@@ -1,11 +1,14 @@
 """The question sets as files: one JSON lines file per split, one of exemplars, the report of how they came about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from agent_forge.errors import ConfigError, QuestionError
 from agent_forge.records import Exemplar, Question, SplitName, SplitReport, read_record, read_rows, rows_text
-from agent_forge.storage.files import write_atomic
+from agent_forge.storage.files import write_atomic, write_parts_atomic
+from agent_forge.storage.questions_on_disk import Chosen, QuestionFile
 
 SPLIT_REPORT = "splits.json"
 EXEMPLARS = "exemplars.jsonl"
@@ -13,7 +16,7 @@ EXEMPLARS = "exemplars.jsonl"
 
 def write_questions(
     directory: Path,
-    splits: dict[SplitName, tuple[Question, ...]],
+    splits: Mapping[SplitName, Sequence[Question]],
     report: SplitReport,
     exemplars: tuple[Exemplar, ...] = (),
 ) -> None:
@@ -21,13 +24,13 @@ def write_questions(
     if exemplars:
         write_atomic(directory / EXEMPLARS, rows_text(exemplars))
     for name, questions in splits.items():
-        write_atomic(directory / f"{name}.jsonl", rows_text(questions))
+        write_parts_atomic(directory / f"{name}.jsonl", (question.model_dump_json() + "\n" for question in questions))
     write_atomic(directory / SPLIT_REPORT, report.model_dump_json(indent=2) + "\n")
 
 
-def read_split(directory: Path, name: SplitName) -> tuple[Question, ...]:
-    """Read one split."""
-    return tuple(read_rows(Question, directory / f"{name}.jsonl", QuestionError))
+def read_split(directory: Path, name: SplitName) -> QuestionFile:
+    """Open one split; its questions are read when they are asked for."""
+    return QuestionFile(directory / f"{name}.jsonl")
 
 
 def read_split_report(directory: Path) -> SplitReport:
@@ -42,21 +45,20 @@ def read_exemplars(directory: Path) -> tuple[Exemplar, ...]:
     return tuple(read_rows(Exemplar, directory / EXEMPLARS, QuestionError))
 
 
-def shard(questions: tuple[Question, ...], index: int, shards: int) -> tuple[Question, ...]:
+def shard(questions: Sequence[Question], index: int, shards: int) -> Sequence[Question]:
     """Return every `shards`-th question from `index` on: shards of equal size whatever the order of difficulty."""
     return questions[index::shards]
 
 
-def block(questions: tuple[Question, ...], index: int, blocks: int) -> tuple[Question, ...]:
+def block(questions: Sequence[Question], index: int, blocks: int) -> Sequence[Question]:
     """Return the questions that come in between two looks: of every task the same share, in the order of the hashes."""
-    by_task: dict[str, list[Question]] = {}
-    for question in questions:
-        by_task.setdefault(question.task, []).append(question)
-    return tuple(
-        question
-        for members in by_task.values()
-        for question in members[len(members) * index // blocks : len(members) * (index + 1) // blocks]
-    )
+    tasks: dict[str, int] = {}
+    tasks_N = np.fromiter((tasks.setdefault(question.task, len(tasks)) for question in questions), np.int32)
+    of_tasks = (np.flatnonzero(tasks_N == task) for task in tasks.values())
+    shares = [
+        places_N[len(places_N) * index // blocks : len(places_N) * (index + 1) // blocks] for places_N in of_tasks
+    ]
+    return Chosen(questions, np.concatenate([np.empty(0, np.int32), *shares], dtype=np.int32, casting="same_kind"))
 
 
 def cell_names(rounds: int, shards: int, blocks: int = 1) -> list[str]:
