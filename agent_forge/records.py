@@ -719,6 +719,11 @@ def read_rows(kind: type[R], path: Path, error: type[ForgeError] = InputError) -
         raise error(f"cannot read {path}: {cause}; JSON lines of {kind.__name__} are expected there") from cause
 
 
+def json_line(row: BaseModel) -> str:
+    """Return a record as a line of JSON, ended by a newline."""
+    return row.model_dump_json() + "\n"
+
+
 def rows_text(rows: Iterable[BaseModel]) -> str:
     """Return records as JSON lines, each ended by a newline."""
-    return "".join(row.model_dump_json() + "\n" for row in rows)
+    return "".join(map(json_line, rows))

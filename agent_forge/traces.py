@@ -77,12 +77,26 @@ def select_traces(
     kept: list[Trace] = []
     rejected: Counter[Rejection] = Counter()
     for question_id, samples in by_question.items():
-        for candidate, reason in _judge_question(samples, solved_directly.get(question_id, False), traces_per_question):
-            if reason is None:
-                kept.append(candidate.trace)
-            else:
-                rejected[reason] += 1
-    return Selection(tuple(kept), {reason: rejected[reason] for reason in REJECTIONS if rejected[reason]})
+        kept += choose_traces(samples, solved_directly.get(question_id, False), traces_per_question, rejected)
+    return Selection(tuple(kept), in_order(rejected))
+
+
+def choose_traces(
+    samples: Sequence[Candidate], solved_directly: bool, traces_per_question: int, rejected: "Counter[Rejection]"
+) -> list[Trace]:
+    """Filter the samples of one question; the others are counted in `rejected`."""
+    kept = []
+    for candidate, reason in _judge_question(samples, solved_directly, traces_per_question):
+        if reason is None:
+            kept.append(candidate.trace)
+        else:
+            rejected[reason] += 1
+    return kept
+
+
+def in_order(rejected: Mapping[Rejection, int]) -> dict[Rejection, int]:
+    """Return the reasons that there were, in the order in which they are asked about."""
+    return {reason: count for reason in REJECTIONS if (count := rejected.get(reason, 0))}
 
 
 def normalised_steps(thought: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from agent_forge.errors import ConfigError, QuestionError
-from agent_forge.records import Exemplar, Question, SplitName, SplitReport, read_record, read_rows, rows_text
+from agent_forge.records import Exemplar, Question, SplitName, SplitReport, json_line, read_record, read_rows, rows_text
 from agent_forge.storage.files import write_atomic, write_parts_atomic
 from agent_forge.storage.questions_on_disk import Chosen, QuestionFile
 
@@ -24,7 +24,7 @@ def write_questions(
     if exemplars:
         write_atomic(directory / EXEMPLARS, rows_text(exemplars))
     for name, questions in splits.items():
-        write_parts_atomic(directory / f"{name}.jsonl", (question.model_dump_json() + "\n" for question in questions))
+        write_parts_atomic(directory / f"{name}.jsonl", map(json_line, questions))
     write_atomic(directory / SPLIT_REPORT, report.model_dump_json(indent=2) + "\n")
 
 

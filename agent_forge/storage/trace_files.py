@@ -8,6 +8,8 @@ from agent_forge.records import ReplayRow, Trace, TraceReport, read_record, read
 from agent_forge.storage.files import write_atomic
 from agent_forge.traces import add_trace_reports
 
+TRACES, REPLAY, REPORT = "traces.jsonl", "replay.jsonl", "report.json"
+
 
 @dataclass(frozen=True)
 class TraceSet:
@@ -20,9 +22,9 @@ class TraceSet:
 
 def write_traces(directory: Path, found: TraceSet) -> None:
     """Write a trace set."""
-    write_atomic(directory / "traces.jsonl", rows_text(found.traces))
-    write_atomic(directory / "replay.jsonl", rows_text(found.replay))
-    write_atomic(directory / "report.json", found.report.model_dump_json(indent=2) + "\n")
+    write_atomic(directory / TRACES, rows_text(found.traces))
+    write_atomic(directory / REPLAY, rows_text(found.replay))
+    write_atomic(directory / REPORT, found.report.model_dump_json(indent=2) + "\n")
 
 
 def read_traces(directories: Sequence[Path]) -> TraceSet:
@@ -31,10 +33,10 @@ def read_traces(directories: Sequence[Path]) -> TraceSet:
     Raises:
         InputError: when one cannot be read.
     """
-    traces = [row for path in directories for row in read_rows(Trace, path / "traces.jsonl")]
-    replay = [row for path in directories for row in read_rows(ReplayRow, path / "replay.jsonl")]
+    traces = [row for path in directories for row in read_rows(Trace, path / TRACES)]
+    replay = [row for path in directories for row in read_rows(ReplayRow, path / REPLAY)]
     return TraceSet(
         tuple(sorted(traces, key=lambda trace: (trace.question_id, trace.sample))),
         tuple(sorted(replay, key=lambda row: row.question_id)),
-        add_trace_reports([read_record(TraceReport, path / "report.json") for path in directories]),
+        add_trace_reports([read_record(TraceReport, path / REPORT) for path in directories]),
     )
