@@ -5,7 +5,9 @@
 Nothing is computed here that a report does not say as well: one more place to read it, not one more opinion.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,17 @@ from agent_forge.records import (
     GateReport,
     Manifest,
     ResultRow,
+    SplitName,
     TaskComparison,
     TraceReport,
     VerificationReport,
     read_record,
-    read_rows,
 )
 from agent_forge.report.flips import FlipExample, choose_flips
 from agent_forge.report.measures import measure
 from agent_forge.storage.question_files import read_split, read_split_report
+from agent_forge.storage.questions_on_disk import QuestionsById
+from agent_forge.storage.row_files import RowsOnDisk
 from agent_forge.tracking.protocol import Histogram, PublishedModel, Series, StageFigures, Table
 
 Artifacts = Mapping[str, Sequence[Path]]
@@ -70,14 +74,14 @@ def _extension(artifacts: Artifacts) -> StageFigures:
 
 def _cell(artifacts: Artifacts) -> StageFigures:
     """Show how far the evaluation is; per round and arm it is the gate that says."""
-    rows = list(read_rows(ResultRow, artifacts["results"][0]))
+    rows = RowsOnDisk(tuple(artifacts["results"][:1]))
     accuracies = {f"cell/{arm}_accuracy": value for (_, arm), value in _accuracies(rows).items()}
-    return StageFigures(place="", series=(Series(axis="cell/round", points=((rows[0].round, accuracies),)),))
+    return StageFigures(place="", series=(Series(axis="cell/round", points=((next(iter(rows)).round, accuracies),)),))
 
 
 def _gate(artifacts: Artifacts) -> StageFigures:
     report = read_record(GateReport, artifacts["gate"][0])
-    rows = list(read_rows(ResultRow, artifacts["evaluation"][0]))
+    rows = RowsOnDisk(tuple(artifacts["evaluation"][:1]))
     rounds: dict[int, dict[str, float]] = {}
     for (number, arm), value in sorted(_accuracies(rows).items()):
         rounds.setdefault(number, {})[f"reasoning_accuracy/{arm}"] = value
@@ -120,7 +124,7 @@ def _bake(artifacts: Artifacts) -> StageFigures:
 
 def _verify(artifacts: Artifacts) -> StageFigures:
     report = read_record(VerificationReport, artifacts["verification"][0])
-    rows = list(read_rows(ResultRow, artifacts["verification_results"][0]))
+    rows = RowsOnDisk(tuple(artifacts["verification_results"][:1]))
     texts = {"verify/verdict": report.verdict, "verify/reason": report.reason}
     return StageFigures(
         place="",
@@ -160,13 +164,15 @@ READERS: dict[str, Callable[[Artifacts], StageFigures]] = {
 }
 
 
-def _accuracies(rows: Sequence[ResultRow]) -> dict[tuple[int, Arm], float]:
+def _accuracies(rows: Iterable[ResultRow]) -> dict[tuple[int, Arm], float]:
     """Return the accuracy of every round and arm on the target questions."""
-    answers: dict[tuple[int, Arm], list[bool]] = {}
+    right: Counter[tuple[int, Arm]] = Counter()
+    asked: Counter[tuple[int, Arm]] = Counter()
     for row in rows:
         if row.role == "target":
-            answers.setdefault((row.round, row.arm), []).append(row.correct)
-    return {key: sum(right) / len(right) for key, right in answers.items()}
+            right[row.round, row.arm] += row.correct
+            asked[row.round, row.arm] += 1
+    return {key: right[key] / count for key, count in asked.items()}
 
 
 def _figures(prefix: str, report: GateReport | BakeReport | VerificationReport) -> dict[str, float]:
@@ -187,12 +193,12 @@ def _figures(prefix: str, report: GateReport | BakeReport | VerificationReport) 
     return found
 
 
-def _flips(rows: Sequence[ResultRow], alpha: float, artifacts: Artifacts, before: Arm, after: Arm) -> Table:
+def _flips(rows: RowsOnDisk, alpha: float, artifacts: Artifacts, before: Arm, after: Arm) -> Table:
     """Return the questions that changed, largest change first, as the report chooses them."""
-    asked = [question for split in ("gate", "verify") for question in read_split(artifacts["questions"][0], split)]
-    questions = {question.id: question for question in asked}
+    splits: tuple[SplitName, ...] = ("gate", "verify")
+    questions = QuestionsById(*(read_split(artifacts["questions"][0], split) for split in splits))
     shown = (before, after)
-    measures = measure([row for row in rows if row.arm in shown], shown, alpha)
+    measures = measure(replace(rows, arms=shown), shown, alpha)
     flipped = choose_flips(measures, questions, before, after, shown, FLIPS_SHOWN)
     table = [_flip("gained", example) for example in flipped.gained_examples]
     table += [_flip("lost", example) for example in flipped.lost_examples]

@@ -34,7 +34,7 @@ def test_a_published_run_has_all_its_facts(finished_bake):
     assert facts.gate == read_record(GateReport, run / "stages/significance-gate/gate.json")
     assert {row.arm for row in facts.gate_rows} == {"baseline", "thought", "pause"}
     assert {row.arm for row in facts.verify_rows} == {"baseline", "thought", "baked", "swapped"}
-    assert {row.question_id for row in facts.gate_rows + facts.verify_rows} == set(facts.questions)
+    assert {row.question_id for row in (*facts.gate_rows, *facts.verify_rows)} == set(facts.questions)
     assert facts.traces and facts.traces.kept + sum(facts.traces.rejected.values()) == facts.traces.samples
     assert facts.bake and facts.verification and facts.extension and facts.splits
     assert facts.prompting and facts.prompting == facts.manifest.prompting

@@ -1,6 +1,11 @@
-"""Everything a run report is made of: records only, nothing derived, nothing read from disk."""
+"""Everything a run report is made of: records only, nothing derived.
 
-from pydantic import Field
+Result rows and questions may stay on disk: rows are only ever gone through, questions asked for by id.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from pydantic import Field, SkipValidation
 
 from agent_forge.records import (
     BakeReport,
@@ -32,7 +37,7 @@ class RunFacts(Record):
         splits: None before `prepare-questions`.
         prompting: None before both, or where the configuration is not at hand.
         gate: None before `significance-gate`.
-        gate_rows: every result row the gate judged, in any order.
+        gate_rows: every result row the gate judged, in any order; gone through more than once.
         questions: questions by id, of all splits; an id that is missing here is shown as the id alone.
         traces: None unless traces were collected.
         bake: None unless a bake was run.
@@ -52,12 +57,12 @@ class RunFacts(Record):
     splits: SplitReport | None = None
     prompting: PromptingRecord | None = None
     gate: GateReport | None = None
-    gate_rows: tuple[ResultRow, ...] = ()
-    questions: dict[str, Question] = Field(default_factory=dict)
+    gate_rows: SkipValidation[Iterable[ResultRow]] = ()
+    questions: SkipValidation[Mapping[str, Question]] = Field(default_factory=dict)
     traces: TraceReport | None = None
     bake: BakeReport | None = None
     verification: VerificationReport | None = None
-    verify_rows: tuple[ResultRow, ...] = ()
+    verify_rows: SkipValidation[Iterable[ResultRow]] = ()
     costs: dict[str, Cost] = Field(default_factory=dict)
     computed_by: dict[str, str] = Field(default_factory=dict)
     manifest: Manifest | None = None

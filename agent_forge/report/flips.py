@@ -4,9 +4,16 @@ Examples are chosen by rule, never by hand: the largest change first, then by qu
 has nothing to do with what the question says.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from heapq import nsmallest
+from operator import itemgetter
 
+import numpy as np
+from numpy.typing import NDArray
+
+from agent_forge.observations import Members, Observations
 from agent_forge.records import Arm, Question, ResultRow
 from agent_forge.report.measures import Measures
 
@@ -62,16 +69,15 @@ def choose_flips(
         shown: the arms to show side by side; those without rows are left out.
         limit: examples of gained and of lost questions, at most.
     """
-    old, new = measures.scores[before], measures.scores[after]
-    moved = {question: new[question] - old[question] for question in old if new[question] != old[question]}
-    order = sorted(moved, key=lambda question: (-abs(moved[question]), question))
-    gained = [question for question in order if moved[question] > 0]
-    lost = [question for question in order if moved[question] < 0]
-    answers = _answers(measures, {*gained[:limit], *lost[:limit]})
+    targets = measures.observations.target_questions
+    moves = _moves(measures.observations, targets, before, after)
+    gained = _first(moves, targets, limit, lambda moved: moved > 0)
+    lost = _first(moves, targets, limit, lambda moved: moved < 0)
+    answers = _answers(measures, {*gained.first, *lost.first})
 
     def example(question_id: str) -> FlipExample:
         own = answers[question_id]
-        number = _telling_round(own[before], own[after], moved[question_id] > 0)
+        number = _telling_round(own[before], own[after], question_id in gained.first)
         return FlipExample(
             question_id=question_id,
             question=questions.get(question_id),
@@ -81,11 +87,47 @@ def choose_flips(
         )
 
     return Flipped(
-        gained=len(gained),
-        lost=len(lost),
-        gained_examples=tuple(example(question_id) for question_id in gained[:limit]),
-        lost_examples=tuple(example(question_id) for question_id in lost[:limit]),
+        gained=gained.count,
+        lost=lost.count,
+        gained_examples=tuple(example(question_id) for question_id in gained.first),
+        lost_examples=tuple(example(question_id) for question_id in lost.first),
     )
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """How many questions moved in one direction, and those that moved most."""
+
+    count: int
+    first: dict[str, None]
+
+
+def _moves(
+    observations: Observations, targets: Members, before: Arm, after: Arm
+) -> list[tuple[Fraction, NDArray[np.bool_]]]:
+    """Return every change there is, and which of the target questions changed so."""
+    old, new = (observations.arms[arm].accuracies for arm in (before, after))
+    pairs_N = old.of(targets).astype(np.int64) * len(new.different) + new.of(targets)
+    changes: dict[Fraction, list[int]] = {}
+    for pair in np.unique(pairs_N).tolist():
+        moved = new.different[pair % len(new.different)] - old.different[pair // len(new.different)]
+        changes.setdefault(moved, []).append(pair)
+    return [(moved, np.isin(pairs_N, pairs)) for moved, pairs in changes.items()]
+
+
+def _first(
+    moves: Iterable[tuple[Fraction, NDArray[np.bool_]]],
+    targets: Members,
+    limit: int,
+    wanted: Callable[[Fraction], bool],
+) -> _Moved:
+    """Count what moved as wanted; the largest change comes first, then the smallest id."""
+    count, first = 0, dict[str, None]()
+    for _, which_N in sorted(((-abs(moved), which_N) for moved, which_N in moves if wanted(moved)), key=itemgetter(0)):
+        members = Members(targets.names, targets.numbers_N[which_N])
+        count += len(members)
+        first |= dict.fromkeys(nsmallest(limit - len(first), members))
+    return _Moved(count, first)
 
 
 def _answers(measures: Measures, question_ids: set[str]) -> dict[str, dict[Arm, dict[int, ResultRow]]]:

@@ -21,15 +21,15 @@ from agent_forge.records import (
     PromptingRecord,
     Question,
     Record,
-    ResultRow,
     SplitReport,
     TraceReport,
     VerificationReport,
     read_record,
-    read_rows,
 )
 from agent_forge.report.facts import RunFacts
 from agent_forge.storage.question_files import read_split, read_split_report
+from agent_forge.storage.questions_on_disk import QuestionsById
+from agent_forge.storage.row_files import RowsOnDisk
 from agent_forge.traces import add_trace_reports
 
 R = TypeVar("R", bound=Record)
@@ -46,7 +46,7 @@ def gather(artifacts: Artifacts, settings: QuietSTaRConfig | None = None, **know
         known: further facts, which win over what is read.
 
     Raises:
-        InputError: when a record cannot be read.
+        InputError: when a record cannot be read; of result rows, when they are gone through.
     """
     questions, splits = _questions(artifacts)
     extension = _record(ExtensionRecord, artifacts, "extension")
@@ -78,16 +78,16 @@ def _record(kind: type[R], artifacts: Artifacts, name: str) -> R | None:
     return read_record(kind, paths[0]) if paths else None
 
 
-def _rows(artifacts: Artifacts, name: str) -> tuple[ResultRow, ...]:
-    return tuple(row for path in artifacts.get(name, ()) for row in read_rows(ResultRow, path))
+def _rows(artifacts: Artifacts, name: str) -> RowsOnDisk:
+    return RowsOnDisk(tuple(artifacts.get(name, ())))
 
 
-def _questions(artifacts: Artifacts) -> tuple[dict[str, Question], SplitReport | None]:
+def _questions(artifacts: Artifacts) -> tuple[Mapping[str, Question], SplitReport | None]:
     directories = artifacts.get("questions")
     if not directories:
         return {}, None
-    asked = [question for name in ("gate", "verify") for question in read_split(directories[0], name)]
-    return {question.id: question for question in asked}, read_split_report(directories[0])
+    asked = (read_split(directories[0], name) for name in ("gate", "verify"))
+    return QuestionsById(*asked), read_split_report(directories[0])
 
 
 def _prompting(

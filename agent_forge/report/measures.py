@@ -2,19 +2,24 @@
 
 Accuracies per question come from `agent_forge.observations`, as the gate's do, so repeated rounds count once here
 too. Like the gate's own figures these are about the target tasks. They illustrate a verdict and never make one.
+
+Rows are gone through and not held: a hundred thousand questions in one round leave some ten megabytes of columns.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
+from agent_forge.numbered import Numbered
 from agent_forge.observations import Observations, observe
 from agent_forge.records import Arm, ResultRow
 from agent_forge.statistics import Summary, clopper_pearson, t_interval
-
-Scores = dict[str, Fraction]
 
 
 @dataclass(frozen=True)
@@ -45,35 +50,66 @@ class RoundGain:
 
 
 @dataclass(frozen=True)
-class Measures:
-    """Rows of one experiment with what they say: target rows, scores per arm and question, and summaries."""
+class TargetRows(Iterable[ResultRow]):
+    """Those of some rows that are of target tasks."""
 
-    rows: tuple[ResultRow, ...]
-    scores: dict[Arm, Scores]
+    all: Iterable[ResultRow]
+
+    def __iter__(self) -> Iterator[ResultRow]:
+        """Go through the rows once more."""
+        return (row for row in self.all if row.role == "target")
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What the rows of one experiment say; `rows` are those of target tasks, read anew at every turn."""
+
+    rows: Iterable[ResultRow]
+    observations: Observations
     arms: tuple[ArmSummary, ...]
+
+
+@dataclass
+class _Tally:
+    """Sums over the answers of one arm."""
+
+    answers: int = 0
+    tokens: int = 0
+    thought_tokens: int = 0
+    truncated: int = 0
+
+    def add(self, row: ResultRow) -> None:
+        self.answers += 1
+        self.tokens += row.tokens
+        self.thought_tokens += row.thought_tokens
+        self.truncated += row.truncated
 
 
 def measure(rows: Iterable[ResultRow], arms: Sequence[Arm], alpha: float) -> Measures:
     """Summarise the arms that have rows, in the order given, over the target questions.
 
     Args:
-        rows: a paired experiment, in any order.
+        rows: a paired experiment, in any order; what shows examples of it goes through them again.
         arms: every arm that may occur.
         alpha: intervals are two-sided at level 1 - alpha.
 
     Raises:
         ResultsError: for rows that do not make a paired experiment; see `observe`.
     """
-    rows = tuple(rows)
-    present = tuple(arm for arm in arms if any(row.arm == arm for row in rows))
-    observations = observe(rows, required=present or arms)
-    targets = tuple(row for row in rows if row.role == "target")
-    scores = {arm: _scores(observations, arm) for arm in present}
-    summaries = tuple(_summarise(targets, arm, scores[arm], alpha) for arm in present)
-    return Measures(targets, scores, summaries)
+    tallies = {arm: _Tally() for arm in arms}
+    observations = observe(_tallied(rows, tallies), required=(), optional=arms)
+    summaries = tuple(_summarise(observations, arm, tallies[arm], alpha) for arm in observations.arms)
+    return Measures(TargetRows(rows), observations, summaries)
 
 
-def accuracy_interval(scores: Sequence[Fraction], alpha: float) -> tuple[float, float]:
+def _tallied(rows: Iterable[ResultRow], tallies: Mapping[Arm, _Tally]) -> Iterator[ResultRow]:
+    for row in rows:
+        if row.role == "target" and row.arm in tallies:
+            tallies[row.arm].add(row)
+        yield row
+
+
+def accuracy_interval(scores: Iterable[Fraction], alpha: float) -> tuple[float, float]:
     """Return the two-sided 1 - alpha interval of a mean accuracy, clustered by question, within [0, 1].
 
     The t interval over questions. Where all questions score the same it would collapse to a point, which n questions
@@ -81,63 +117,89 @@ def accuracy_interval(scores: Sequence[Fraction], alpha: float) -> tuple[float, 
     them all wrong or all right. For all wrong and all right that is Clopper and Pearson's own interval. One question
     bounds nothing.
     """
-    n = len(scores)
+    return _counted_interval(Counter(scores), alpha)
+
+
+def _counted_interval(scores: Mapping[Fraction, int], alpha: float) -> tuple[float, float]:
+    """Return the interval of a mean accuracy, given how often each accuracy occurs."""
+    n = sum(scores.values())
     if n < 2:
         return 0.0, 1.0
-    mean = float(sum(scores, Fraction()) / n)
-    if len(set(scores)) == 1:
+    total = sum((score * count for score, count in scores.items()), Fraction())
+    mean = float(total / n)
+    if len(scores) == 1:
         unseen = clopper_pearson(0, n, alpha)[1]
         return mean - unseen * mean, mean + unseen * (1 - mean)
-    low, high = t_interval(Summary(n, mean, float(np.std([float(score) for score in scores], ddof=1))), alpha)
+    squares = sum((score**2 * count for score, count in scores.items()), Fraction())
+    low, high = t_interval(Summary(n, mean, math.sqrt((squares - total**2 / n) / (n - 1))), alpha)
     return max(low, 0.0), min(high, 1.0)
 
 
 def round_gains(rows: Iterable[ResultRow], alpha: float) -> tuple[RoundGain, ...]:
     """Compare thought with baseline round by round, on the questions both arms answered in it."""
-    rounds: dict[int, dict[Arm, dict[str, bool]]] = {}
+    names, rounds = Numbered(), dict[int, dict[Arm, _Answers]]()
     for row in rows:
-        rounds.setdefault(row.round, {}).setdefault(row.arm, {})[row.question_id] = row.correct
-    gains = (_round_gain(number, rounds[number], alpha) for number in sorted(rounds))
+        answers = rounds.setdefault(row.round, {}).setdefault(row.arm, _Answers())
+        answers.questions.append(names.add(row.question_id))
+        answers.correct.append(row.correct)
+    gains = (_round_gain(number, rounds[number], len(names), alpha) for number in sorted(rounds))
     return tuple(gain for gain in gains if gain is not None)
 
 
-def _scores(observations: Observations, arm: Arm) -> Scores:
-    accuracies = observations.arms[arm].accuracies
-    return {question: accuracies[question] for question in observations.target_questions}
+@dataclass
+class _Answers:
+    """One arm's answers in one round, five bytes each: the questions' numbers, and what was correct."""
+
+    questions: "array[int]" = field(default_factory=lambda: array("i"))
+    correct: bytearray = field(default_factory=bytearray)
+
+    def by_question(self, questions: int) -> NDArray[np.int8]:
+        """Return what was correct by the question's number; -1 where it was not asked."""
+        correct_N = np.full(questions, -1, np.int8)
+        correct_N[np.frombuffer(self.questions, np.int32)] = np.frombuffer(self.correct, np.int8)
+        return correct_N
 
 
-def _summarise(rows: Sequence[ResultRow], arm: Arm, scores: Scores, alpha: float) -> ArmSummary:
-    own = [row for row in rows if row.arm == arm]
+def _summarise(observations: Observations, arm: Arm, tally: _Tally, alpha: float) -> ArmSummary:
+    targets, accuracies = observations.target_questions, observations.arms[arm].accuracies
+    counts = np.bincount(accuracies.of(targets), minlength=len(accuracies.different)).tolist()
+    scores: Counter[Fraction] = Counter()
+    # Rounds that went differently can have the same mean.
+    for score, count in zip(accuracies.different, counts, strict=True):
+        scores[score] += count
     return ArmSummary(
         arm=arm,
-        questions=len(scores),
-        answers=len(own),
-        accuracy=float(sum(scores.values(), Fraction()) / len(scores)),
-        interval=accuracy_interval(list(scores.values()), alpha),
-        tokens=_mean([row.tokens for row in own]),
-        thought_tokens=_mean([row.thought_tokens for row in own]),
-        truncated=_mean([row.truncated for row in own]),
+        questions=len(targets),
+        answers=tally.answers,
+        accuracy=float(observations.accuracy(arm, targets)),
+        interval=_counted_interval(+scores, alpha),
+        tokens=tally.tokens / tally.answers,
+        thought_tokens=tally.thought_tokens / tally.answers,
+        truncated=tally.truncated / tally.answers,
     )
 
 
-def _round_gain(number: int, arms: dict[Arm, dict[str, bool]], alpha: float) -> RoundGain | None:
-    baseline, thought, pause = (arms.get(arm, {}) for arm in ("baseline", "thought", "pause"))
-    both = [question for question in baseline if question in thought]
-    if not both:
+def _round_gain(number: int, arms: Mapping[Arm, _Answers], questions: int, alpha: float) -> RoundGain | None:
+    baseline, thought, pause = (arms.get(arm, _Answers()) for arm in ("baseline", "thought", "pause"))
+    before_N = np.frombuffer(baseline.correct, np.int8)
+    after_N = thought.by_question(questions)[np.frombuffer(baseline.questions, np.int32)]
+    both_N = after_N >= 0
+    before_N, after_N = before_N[both_N], after_N[both_N]
+    if not len(before_N):
         return None
-    differences = [int(thought[question]) - int(baseline[question]) for question in both]
-    spread = float(np.std(differences, ddof=1)) if len(both) > 1 else 0.0
-    gain = _mean(differences)
+    differences_N = after_N.astype(np.int64) - before_N
+    spread = float(np.std(differences_N, ddof=1)) if len(before_N) > 1 else 0.0
+    gain = _mean(differences_N)
     return RoundGain(
         round=number,
-        questions=len(both),
-        baseline=_mean([baseline[question] for question in both]),
-        thought=_mean([thought[question] for question in both]),
-        pause=_mean(list(pause.values())) if pause else None,
+        questions=len(before_N),
+        baseline=_mean(before_N),
+        thought=_mean(after_N),
+        pause=_mean(np.frombuffer(pause.correct, np.int8)) if pause.correct else None,
         gain=gain,
-        interval=t_interval(Summary(len(both), gain, spread), alpha),
+        interval=t_interval(Summary(len(before_N), gain, spread), alpha),
     )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _mean(values_N: NDArray[np.signedinteger]) -> float:
+    return int(values_N.sum(dtype=np.int64)) / len(values_N)

@@ -7,7 +7,7 @@ The same facts give the same bytes.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from agent_forge.config import STAGE_NAMES
@@ -132,7 +132,7 @@ def _checked(facts: RunFacts) -> Experiment | None:
 def _experiment(
     source: str,
     recorded: Mapping[Arm, float | None],
-    rows: tuple[ResultRow, ...],
+    rows: Iterable[ResultRow],
     arms: tuple[Arm, ...],
     alpha: float,
 ) -> Experiment:

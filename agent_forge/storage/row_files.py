@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_forge.errors import InputError
-from agent_forge.records import ResultRow, parse_record, read_rows
+from agent_forge.records import Arm, ResultRow, parse_record, read_rows
 from agent_forge.storage.files import writing_to
 
 # Bytes of rows that are sorted in memory; as many stretches are merged as there are times this much.
@@ -29,13 +29,20 @@ _MOST_OPEN = 256
 
 @dataclass(frozen=True)
 class RowsOnDisk(Iterable[ResultRow]):
-    """Rows of some files, one after the other; read anew whenever they are asked for."""
+    """Rows of some files, one after the other; read anew whenever they are asked for.
+
+    Attributes:
+        paths: files of JSON lines.
+        arms: of which arms; None for all.
+    """
 
     paths: tuple[Path, ...]
+    arms: tuple[Arm, ...] | None = None
 
     def __iter__(self) -> Iterator[ResultRow]:
         """Yield every row; raises InputError, naming file and line, for one that cannot be read."""
-        return (row for path in self.paths for row in read_rows(ResultRow, path))
+        rows = (row for path in self.paths for row in read_rows(ResultRow, path))
+        return rows if self.arms is None else (row for row in rows if row.arm in self.arms)
 
 
 class SortedRows:
