@@ -724,6 +724,14 @@ def json_line(row: BaseModel) -> str:
     return row.model_dump_json() + "\n"
 
 
+def rows_sha256(rows: Iterable[BaseModel]) -> str:
+    """Return the sha256 of records as JSON lines."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json_line(row).encode("utf-8", errors="surrogatepass"))
+    return digest.hexdigest()
+
+
 def rows_text(rows: Iterable[BaseModel]) -> str:
     """Return records as JSON lines, each ended by a newline."""
     return "".join(map(json_line, rows))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from agent_forge.questions.on_disk import QuestionsById
 from agent_forge.records import (
     Arm,
     BakeReport,
@@ -30,7 +31,6 @@ from agent_forge.records import (
 from agent_forge.report.flips import FlipExample, choose_flips
 from agent_forge.report.measures import measure
 from agent_forge.storage.question_files import read_split, read_split_report
-from agent_forge.storage.questions_on_disk import QuestionsById
 from agent_forge.storage.row_files import RowsOnDisk
 from agent_forge.tracking.protocol import Histogram, PublishedModel, Series, StageFigures, Table
 

@@ -15,7 +15,7 @@ from agent_forge.answers import grade
 from agent_forge.errors import QuestionError
 from agent_forge.questions.overlap import find_shared
 from agent_forge.questions.sources import TaskQuestions
-from agent_forge.records import DroppedQuestion, Exemplar, Question, SplitName, TaskExemplars, rows_text, text_sha256
+from agent_forge.records import DroppedQuestion, Exemplar, Question, SplitName, TaskExemplars, rows_sha256
 
 Judged = Sequence[tuple[SplitName, Question]]
 _BLANK_LINES = re.compile(r"\n\s*\n")
@@ -77,7 +77,7 @@ def choose_exemplars(
                 task=name,
                 source=few_shot.source if own else task.source,
                 ids=tuple(exemplar.id for exemplar in found),
-                sha256=text_sha256(rows_text(found)),
+                sha256=rows_sha256(found),
                 left_out=tuple(left_out),
             )
         )
@@ -166,10 +166,13 @@ def _leaks(exemplars: Sequence[Exemplar], judged: Judged) -> Iterator[tuple[Exem
 
     The question is compared alone too: with its answer behind it, a short one would no longer be the same as another.
     """
-    texts = [question.prompt for _, question in judged]
+
+    def texts() -> Iterator[str]:
+        return (question.prompt for _, question in judged)
+
     found: dict[int, DroppedQuestion] = {}
     for shown in ([e.prompt for e in exemplars], [f"{e.prompt}\n{e.answer}" for e in exemplars]):
-        for number, shared in find_shared(shown, texts.__iter__):
+        for number, shared in find_shared(shown, texts):
             dropped = DroppedQuestion(
                 question_id=exemplars[number].id,
                 split="bake",

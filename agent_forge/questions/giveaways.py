@@ -8,6 +8,7 @@ code     the reference's words stand there                     a canonical solut
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from agent_forge.answers.choice import read_options, reference_letter
@@ -28,19 +29,21 @@ _TOLD = re.compile(_SAID, re.IGNORECASE)
 
 def count_giveaways(questions: Iterable[Question]) -> tuple[GiveawayCount, ...]:
     """Return, for every task, how many of its questions hold their own reference answer."""
-    asked: dict[str, int] = {}
-    found: dict[str, list[str]] = {}
+    asked: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    shown: dict[str, tuple[str, ...]] = {}
     for question in questions:
-        asked[question.task] = asked.get(question.task, 0) + 1
+        asked[question.task] += 1
         if gives_away(question):
-            found.setdefault(question.task, []).append(question.id)
+            found[question.task] += 1
+            shown[question.task] = (*shown.get(question.task, ()), question.id)[:EXAMPLES]
     return tuple(
         GiveawayCount(
             task=task,
             questions=total,
-            count=len(ids := found.get(task, [])),
-            rate=len(ids) / total,
-            examples=tuple(ids[:EXAMPLES]),
+            count=found[task],
+            rate=found[task] / total,
+            examples=shown.get(task, ()),
         )
         for task, total in asked.items()
     )

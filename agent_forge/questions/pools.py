@@ -4,18 +4,26 @@
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+
+import numpy as np
 
 from agent_forge.answers import require_grader
 from agent_forge.errors import QuestionError
+from agent_forge.numbered import Numbered
 from agent_forge.questions.corpora import Corpus
 from agent_forge.questions.normalise import normalise_words
+from agent_forge.questions.on_disk import choose, joined
 from agent_forge.questions.overlap import find_shared
 from agent_forge.questions.sources import Part, TaskQuestions
 from agent_forge.records import DroppedQuestion, Question, SelectedQuestion, SplitName
 
-Pools = dict[SplitName, list[Question]]
+Pools = dict[SplitName, Sequence[Question]]
 
+SPLITS: tuple[SplitName, ...] = ("bake", "gate", "verify")
 # Share of a part's hash range that goes to each split, in the order given.
 SHARES: dict[Part, tuple[tuple[SplitName, float], ...]] = {
     "any": (("bake", 0.6), ("gate", 0.2), ("verify", 0.2)),
@@ -55,7 +63,7 @@ def check_tasks(tasks: Sequence[TaskQuestions], allow_code_execution: bool) -> N
                 f"task {task.task} ({task.source}) has only train questions, and nothing is judged on those; "
                 "give a directory or repository that holds its test part too"
             )
-        questions = [question for part in task.parts.values() for question in part]
+        questions = joined(list(task.parts.values()))
         if stranger := next((question for question in questions if question.task != task.task), None):
             raise QuestionError(
                 f"{task.source}: question {stranger.id} is of task {stranger.task}; give one file per task"
@@ -71,34 +79,34 @@ def fill_pools(targets: Sequence[TaskQuestions], guards: Sequence[TaskQuestions]
     parts += [("test", questions) for task in guards for part, questions in task.parts.items() if part != "train"]
     # Test before train: a question published in both parts is judged on, never trained on.
     parts.sort(key=lambda entry: PRECEDENCE.index(entry[0]))
-    pools: Pools = {"bake": [], "gate": [], "verify": []}
-    seen: dict[str, Question] = {}
-    duplicates = 0
-    for part, questions in parts:
-        for question in questions:
-            known = seen.get(question.id)
-            if known is None:
-                seen[question.id] = question
-                pools[assign(question.id, part)].append(question)
-            elif normalise_words(known.prompt) != normalise_words(question.prompt):
-                raise QuestionError(
-                    f"question id {question.id} stands for two questions, of {known.task} and {question.task}; "
-                    "give each its own id, or none"
-                )
-            else:
-                duplicates += 1
-    for pool in pools.values():
-        pool.sort(key=lambda question: place_of(question.id))
-    return pools, duplicates
+    stock = joined([questions for _, questions in parts])
+    # By the number of an id: the place of its question, its split, and where it lies among the hashes.
+    names, firsts, splits, hashes = Numbered(), array("i"), bytearray(), array("Q")
+    of_parts = (part for part, questions in parts for _ in questions)
+    for place, (part, question) in enumerate(zip(of_parts, stock, strict=True)):
+        number = names.add(question.id)
+        if number == len(firsts):
+            firsts.append(place)
+            splits.append(SPLITS.index(assign(question.id, part)))
+            hashes.append(place_of(question.id))
+        elif normalise_words((known := stock[firsts[number]]).prompt) != normalise_words(question.prompt):
+            raise QuestionError(
+                f"question id {question.id} stands for two questions, of {known.task} and {question.task}; "
+                "give each its own id, or none"
+            )
+    places_N, splits_N, hashes_N = np.array(firsts, np.int32), np.array(splits, np.uint8), np.array(hashes, np.uint64)
+    order_N = np.argsort(hashes_N, kind="stable")
+    ordered = {name: order_N[splits_N[order_N] == code] for code, name in enumerate(SPLITS)}
+    pools: Pools = {name: choose(stock, places_N[numbers_N]) for name, numbers_N in ordered.items()}
+    return pools, len(stock) - len(names)
 
 
 def drop_excluded(pools: Pools, corpora: Sequence[Corpus]) -> list[DroppedQuestion]:
     """Drop what stands in a corpus from every pool."""
     dropped = []
     for corpus in corpora:
-        entries = _entries(pools)
-        found = find_shared((question.prompt for _, question in entries), corpus.texts, container=True)
-        dropped += _drop(pools, entries, {number: (corpus.name, shared.gram) for number, shared in found})
+        found = find_shared((question.prompt for question in _all(pools)), corpus.texts, container=True)
+        dropped += _drop(pools, {number: (corpus.name, shared.gram) for number, shared in found})
     return dropped
 
 
@@ -112,35 +120,16 @@ def drop_selected(pools: Pools, selected: Sequence[SelectedQuestion], own: Mappi
     """
     if not selected:
         return []
-    entries, texts = _entries(pools), [question.text for question in selected]
+    texts = [question.text for question in selected]
     known = {question.id: question.split for question in selected}
-    found = find_shared((own.get(question.id, question.prompt) for _, question in entries), texts.__iter__)
+    found = find_shared((own.get(question.id, question.prompt) for question in _all(pools)), texts.__iter__)
     leaking = {number: (selected[shared.other].split, shared.gram) for number, shared in found}
     same = {
         number: (known[question.id], question.prompt)
-        for number, (_, question) in enumerate(entries)
+        for number, question in enumerate(_all(pools))
         if question.id in known
     }
-    return _drop(pools, entries, {**leaking, **same})
-
-
-def _entries(pools: Pools) -> list[tuple[SplitName, Question]]:
-    return [(name, question) for name, pool in pools.items() for question in pool]
-
-
-def _drop(
-    pools: Pools, entries: Sequence[tuple[SplitName, Question]], leaking: Mapping[int, tuple[str, str]]
-) -> list[DroppedQuestion]:
-    """Leave in the pools what does not leak; `leaking` says by number into what, and what is shared."""
-    for pool in pools.values():
-        pool.clear()
-    for number, (name, question) in enumerate(entries):
-        if number not in leaking:
-            pools[name].append(question)
-    return [
-        dropped_question(entries[number][1], entries[number][0], into, gram)
-        for number, (into, gram) in sorted(leaking.items())
-    ]
+    return _drop(pools, {**leaking, **same})
 
 
 def drop_leaks(pools: Pools, own: Mapping[str, str]) -> list[DroppedQuestion]:
@@ -148,14 +137,46 @@ def drop_leaks(pools: Pools, own: Mapping[str, str]) -> list[DroppedQuestion]:
     dropped = []
     for name, later in _LEAKS:
         own_text = own if name == "gate" else {}
-        others = [(other, own_text.get(question.id, question.prompt)) for other in later for question in pools[other]]
-        pool = pools[name]
-        leaking = set()
-        texts = [text for _, text in others]
-        for number, shared in find_shared((own_text.get(q.id, q.prompt) for q in pool), texts.__iter__):
-            leaking.add(number)
-            dropped.append(dropped_question(pool[number], name, others[shared.other][0], shared.gram))
-        pools[name] = [question for number, question in enumerate(pool) if number not in leaking]
+        others = {other: pools[other] for other in later}
+        found = dict(find_shared(_texts([pools[name]], own_text), partial(_texts, others.values(), own_text)))
+        into = [other for other, pool in others.items() for _ in range(len(pool))] if found else []
+        for number, shared in found.items():
+            dropped.append(dropped_question(pools[name][number], name, into[shared.other], shared.gram))
+        pools[name] = without(pools[name], found)
+    return dropped
+
+
+def without(pool: Sequence[Question], numbers: Iterable[int]) -> Sequence[Question]:
+    """Return the questions of a pool but some."""
+    kept_N = np.ones(len(pool), np.bool_)
+    kept_N[list(numbers)] = False
+    return choose(pool, np.flatnonzero(kept_N))
+
+
+def of_tasks(pool: Iterable[Question]) -> dict[str, "array[int]"]:
+    """Return the places of every task's questions in a pool."""
+    places: dict[str, array[int]] = {}
+    for place, question in enumerate(pool):
+        places.setdefault(question.task, array("i")).append(place)
+    return places
+
+
+def _all(pools: Pools) -> Iterator[Question]:
+    return chain.from_iterable(pools.values())
+
+
+def _texts(pools: Iterable[Iterable[Question]], own: Mapping[str, str]) -> Iterator[str]:
+    return (own.get(question.id, question.prompt) for pool in pools for question in pool)
+
+
+def _drop(pools: Pools, leaking: Mapping[int, tuple[str, str]]) -> list[DroppedQuestion]:
+    """Leave in the pools what does not leak; `leaking` says by number in all of them into what, and what is shared."""
+    dropped, first = [], 0
+    for name, pool in pools.items():
+        gone = sorted(number - first for number in leaking if first <= number < first + len(pool))
+        dropped += [dropped_question(pool[place], name, *leaking[first + place]) for place in gone]
+        first += len(pool)
+        pools[name] = without(pool, gone)
     return dropped
 
 

@@ -1,14 +1,18 @@
 """Splitting questions into bake, gate and verify by the hash of their id; adding an item never moves another."""
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from agent_forge.errors import QuestionError
 from agent_forge.questions.corpora import Corpus
 from agent_forge.questions.exemplars import NO_EXEMPLARS, FewShot, choose_exemplars
 from agent_forge.questions.giveaways import count_giveaways
 from agent_forge.questions.normalise import question_id
+from agent_forge.questions.on_disk import choose
 from agent_forge.questions.pools import (
     Pools,
     check_tasks,
@@ -16,7 +20,9 @@ from agent_forge.questions.pools import (
     drop_leaks,
     drop_selected,
     fill_pools,
+    of_tasks,
     place_of,
+    without,
 )
 from agent_forge.questions.sources import Part, TaskQuestions
 from agent_forge.questions.twins import split_twins
@@ -31,8 +37,7 @@ from agent_forge.records import (
     SplitName,
     SplitReport,
     TaskExemplars,
-    rows_text,
-    text_sha256,
+    rows_sha256,
 )
 
 _JUDGED: tuple[SplitName, ...] = ("gate", "verify")
@@ -42,7 +47,7 @@ _JUDGED: tuple[SplitName, ...] = ("gate", "verify")
 class Splits:
     """The questions of each split, in order, the report of how they came about, and the exemplars of all tasks."""
 
-    questions: dict[SplitName, tuple[Question, ...]]
+    questions: dict[SplitName, Sequence[Question]]
     report: SplitReport
     exemplars: tuple[Exemplar, ...] = ()
 
@@ -86,17 +91,19 @@ def split_questions(
     exemplars, exemplar_sets = set_aside(few_shot, targets, guards, pools)
     wanted = {"bake": bake_samples, "gate": eval_samples, "verify": verify_samples}
     taking = {"bake": bakeable(targets), "gate": tasks, "verify": tasks}
-    chosen = {
-        name: tuple(q for task in taking[name] for q in _take(pool, task, name, wanted[name], dropped))
-        for name, pool in pools.items()
+    places = {name: of_tasks(pool) for name, pool in pools.items()}
+    taken = {
+        name: {task.task: _take(places[name], task, name, wanted[name], dropped) for task in taking[name]}
+        for name in pools
     }
+    chosen = {name: choose(pool, np.concatenate(list(taken[name].values()))) for name, pool in pools.items()}
     twins, twin_examples = split_twins(chosen)
     report = SplitReport(
         counts={name: len(questions) for name, questions in chosen.items()},
-        per_task={task.task: _counts(chosen, task.task) for task in tasks},
+        per_task={task.task: _counts(taken, task.task) for task in tasks},
         guard_tasks=tuple(task.task for task in guards),
-        digests={name: text_sha256(rows_text(questions)) for name, questions in chosen.items()},
-        available={task.task: _counts(pools, task.task) for task in tasks},
+        digests={name: rows_sha256(questions) for name, questions in chosen.items()},
+        available={task.task: _counts(places, task.task) for task in tasks},
         dropped=tuple(dropped),
         duplicates_removed=duplicates,
         sources={task.task: task.source for task in tasks},
@@ -134,8 +141,8 @@ def bakeable(targets: Sequence[TaskQuestions]) -> list[TaskQuestions]:
     return found
 
 
-def _counts(questions: Mapping[SplitName, Sequence[Question]], task: str) -> dict[SplitName, int]:
-    return {name: sum(question.task == task for question in chosen) for name, chosen in questions.items()}
+def _counts(places: Mapping[SplitName, Mapping[str, "array[int]"]], task: str) -> dict[SplitName, int]:
+    return {name: len(of_tasks.get(task, ())) for name, of_tasks in places.items()}
 
 
 def _excluded(corpus: Corpus, dropped: Sequence[DroppedQuestion]) -> ExcludedCorpus:
@@ -151,28 +158,54 @@ def set_aside(
     pools: Pools,
 ) -> tuple[tuple[Exemplar, ...], tuple[TaskExemplars, ...]]:
     """Choose exemplars and take them out of what is baked from."""
-    judged = [(name, question) for name in _JUDGED for question in pools[name]]
+    if not few_shot.count:
+        return (), ()
+    judged = _Labelled([(name, pools[name]) for name in _JUDGED])
     known = {question.id for _, question in judged}
-    candidates = {task.task: [question for question in pools["bake"] if question.task == task.task] for task in targets}
+    places = of_tasks(pools["bake"])
+    candidates = {task.task: choose(pools["bake"], places.get(task.task, ())) for task in targets}
     for task in guards:
         # A guard's train part is not baked from, but may be shown.
-        own = (question for question in task.parts.get("train", ()) if question.id not in known)
-        candidates[task.task] = sorted(own, key=lambda question: place_of(question.id))
+        train = task.parts.get("train", ())
+        own = ((place_of(question.id), place) for place, question in enumerate(train) if question.id not in known)
+        candidates[task.task] = choose(train, [place for _, place in sorted(own)])
     tasks = {task.task: task for task in (*targets, *guards)}
     exemplars, reports = choose_exemplars(few_shot, tasks, candidates, judged)
     aside = {name for exemplar in exemplars for name in (exemplar.id, question_id(exemplar.prompt))}
-    pools["bake"] = [question for question in pools["bake"] if question.id not in aside]
+    shown = [place for place, question in enumerate(pools["bake"]) if question.id in aside]
+    pools["bake"] = without(pools["bake"], shown)
     return exemplars, reports
 
 
+class _Labelled(Sequence[tuple[SplitName, Question]]):
+    """Questions of several splits, each with the name of its own."""
+
+    def __init__(self, parts: Sequence[tuple[SplitName, Sequence[Question]]]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(len(questions) for _, questions in self._parts)
+
+    def __iter__(self) -> Iterator[tuple[SplitName, Question]]:
+        return ((name, question) for name, questions in self._parts for question in questions)
+
+    def __getitem__(self, place: Any) -> Any:
+        for name, questions in self._parts:
+            if place < len(questions):
+                return name, questions[place]
+            place -= len(questions)
+        raise IndexError(place)
+
+
 def _take(
-    pool: Sequence[Question],
+    places: Mapping[str, "array[int]"],
     task: TaskQuestions,
     split: SplitName,
     wanted: int | None,
     dropped: Sequence[DroppedQuestion],
-) -> list[Question]:
-    questions = [question for question in pool if question.task == task.task]
+) -> "array[int]":
+    """Return the places in a split's pool of the first of a task's questions."""
+    questions = places.get(task.task, array("i"))
     need = 2 if wanted is None else wanted
     if len(questions) < need:
         option = {"bake": "bake_samples", "gate": "eval_samples", "verify": "verify_samples"}[split]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from agent_forge.config import QuietSTaRConfig
 from agent_forge.models.template import prompting_record
+from agent_forge.questions.on_disk import QuestionsById
 from agent_forge.records import (
     BakeReport,
     ChampionRecord,
@@ -28,7 +29,6 @@ from agent_forge.records import (
 )
 from agent_forge.report.facts import RunFacts
 from agent_forge.storage.question_files import read_split, read_split_report
-from agent_forge.storage.questions_on_disk import QuestionsById
 from agent_forge.storage.row_files import RowsOnDisk
 from agent_forge.traces import add_trace_reports
 

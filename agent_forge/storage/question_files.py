@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from agent_forge.errors import ConfigError, QuestionError
+from agent_forge.questions.on_disk import QuestionsOnDisk, choose, open_questions
 from agent_forge.records import Exemplar, Question, SplitName, SplitReport, json_line, read_record, read_rows, rows_text
 from agent_forge.storage.files import write_atomic, write_parts_atomic
-from agent_forge.storage.questions_on_disk import Chosen, QuestionFile
 
 SPLIT_REPORT = "splits.json"
 EXEMPLARS = "exemplars.jsonl"
@@ -28,9 +28,9 @@ def write_questions(
     write_atomic(directory / SPLIT_REPORT, report.model_dump_json(indent=2) + "\n")
 
 
-def read_split(directory: Path, name: SplitName) -> QuestionFile:
+def read_split(directory: Path, name: SplitName) -> QuestionsOnDisk:
     """Open one split; its questions are read when they are asked for."""
-    return QuestionFile(directory / f"{name}.jsonl")
+    return open_questions(directory / f"{name}.jsonl")
 
 
 def read_split_report(directory: Path) -> SplitReport:
@@ -58,7 +58,7 @@ def block(questions: Sequence[Question], index: int, blocks: int) -> Sequence[Qu
     shares = [
         places_N[len(places_N) * index // blocks : len(places_N) * (index + 1) // blocks] for places_N in of_tasks
     ]
-    return Chosen(questions, np.concatenate([np.empty(0, np.int32), *shares], dtype=np.int32, casting="same_kind"))
+    return choose(questions, np.concatenate([np.empty(0, np.int64), *shares]))
 
 
 def cell_names(rounds: int, shards: int, blocks: int = 1) -> list[str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from agent_forge.answers.choice import read_options, reference_letter
 from agent_forge.errors import QuestionError
+from agent_forge.questions.on_disk import joined
 from agent_forge.questions.sources.published import HubPart, Published, has_part, load_published
 from agent_forge.questions.sources.task import Row, TaskQuestions, published_question, text_field
 from agent_forge.records import AnswerKind, Question
@@ -118,6 +119,6 @@ def load_bbh(dataset_path: str | None) -> TaskQuestions:
             "put the published files there"
         )
     loaded = [load_published(task, dataset_path).renamed("bbh") for task in present]
-    questions = tuple(question for task in loaded for question in task.parts["test"])
+    questions = joined([task.parts["test"] for task in loaded])
     more = f" and {len(loaded) - 1} more" if len(loaded) > 1 else ""
     return replace(loaded[0], parts={"test": questions}, source=f"{loaded[0].source}{more}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent_forge.errors import QuestionError
+from agent_forge.questions.on_disk import stored
 from agent_forge.questions.sources.hub import HubPart, choose_configurations, split_names
 from agent_forge.questions.sources.local import LocalPart, find_part
 from agent_forge.questions.sources.rows import bare_name, what_is_at
@@ -116,10 +117,10 @@ def _from_hub(data_set: Published, parts: Mapping[Part, HubPart]) -> TaskQuestio
 
 def _task(data_set: Published, parts: Mapping[Part, tuple[str, str, Iterable[tuple[str, Row]]]]) -> TaskQuestions:
     """Read the rows of every part; parts come as published name, source and rows."""
-    questions: dict[Part, tuple[Question, ...]] = {}
+    questions: dict[Part, Sequence[Question]] = {}
     worked: dict[str, str] = {}
     for part, (_, source, rows) in parts.items():
-        if found := tuple(_questions(data_set, part, rows, worked)):
+        if found := stored(_questions(data_set, part, rows, worked)):
             questions[part] = found
         elif part == "test" or data_set.belongs is None:
             raise QuestionError(

@@ -9,13 +9,16 @@ A file is split into all three splits, with one exception: questions of a publis
 them, in a file called `test`, `validation`, `dev`, `gate` or `verify` are only judged on.
 """
 
+from array import array
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from agent_forge.errors import QuestionError
+from agent_forge.numbered import Numbered
 from agent_forge.questions.normalise import question_id
+from agent_forge.questions.on_disk import stored
 from agent_forge.questions.sources.rows import bare_name, file_rows
 from agent_forge.questions.sources.task import Part, Row, TaskQuestions, checked
 from agent_forge.records import Question, first_problem
@@ -41,7 +44,7 @@ def load_file(path: Path, published: Collection[str] = ()) -> TaskQuestions:
         QuestionError: naming file and line, when one is no question or has the id of another.
     """
     name = bare_name(path)[0]
-    questions = tuple(read_questions(path))
+    questions = stored(read_questions(path))
     tasks = {question.task for question in questions}
     task = tasks.pop() if len(tasks) == 1 else name
     part: Part = "test" if name.lower() in _JUDGED_ON and task in published else "any"
@@ -50,14 +53,14 @@ def load_file(path: Path, published: Collection[str] = ()) -> TaskQuestions:
 
 def read_questions(path: Path) -> Iterator[Question]:
     """Yield the questions of a file one by one; raises like `load_file`."""
-    lines: dict[str, str] = {}
+    names, lines = Numbered(), array("q")
     for where, row in file_rows(path):
         question = _question(row, bare_name(path)[0], where, path)
-        line = where.rpartition(":")[2]
-        if (first := lines.setdefault(question.id, line)) != line:
+        if (number := names.add(question.id)) < len(lines):
             raise QuestionError(
-                f"{where}: question id {question.id} occurs twice, first in {path}:{first}; ids must be unique"
+                f"{where}: question id {question.id} occurs twice, first in {path}:{lines[number]}; ids must be unique"
             )
+        lines.append(int(where.rpartition(":")[2]))
         yield question
 
 

@@ -1,6 +1,6 @@
 """One task's questions, and the checks that every source makes on them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from agent_forge.answers import reference_problem
 from agent_forge.errors import QuestionError
 from agent_forge.questions.normalise import question_id
+from agent_forge.questions.on_disk import stored
 from agent_forge.records import AnswerKind, Question, first_problem
 
 Part = Literal["train", "test", "any"]
@@ -29,7 +30,7 @@ class TaskQuestions:
     """
 
     task: str
-    parts: Mapping[Part, tuple[Question, ...]]
+    parts: Mapping[Part, Sequence[Question]]
     source: str
     names: Mapping[Part, str] = field(default_factory=dict)
     shares_wording: bool = False
@@ -38,7 +39,7 @@ class TaskQuestions:
     def renamed(self, task: str) -> "TaskQuestions":
         """Return the same questions as another task."""
         parts = {
-            part: tuple(question.model_copy(update={"task": task}) for question in questions)
+            part: stored(question.model_copy(update={"task": task}) for question in questions)
             for part, questions in self.parts.items()
         }
         return replace(self, task=task, parts=parts)
