@@ -11,6 +11,7 @@ What a row is made to do, the random numbers that choose its tokens and the choi
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,19 @@ from agent_forge.thoughts import ThoughtRules
 
 # Most tokens of prompts in one pass: enough to keep a device busy, few enough that activations stay small.
 PREFILL_TOKENS = 1024
+# The same where passes are recorded: those over prompts are not, and cost a GPU as much however small they are.
+PREFILL_TOGETHER = 4096
 # So many batches of rows share and refill places with each other and with no others. A run that is continued after any
 # of these stretches makes the same passes as one that never stopped, so it gets the same bytes, rounding included.
 STRETCH = 8
 # A shorter head is not worth two products for one.
 LEAST_HEAD = 8
 # Where passes are recorded, reading prompts is the slow part: this share of the slots waits to be taken at once.
-REFILLED = 1 / 8
+REFILLED = 1 / 4
 # There slots of rows that are done take part for nothing until fewer slots are at most this share of them.
-CLOSED = 3 / 4
+CLOSED = 1 / 2
+# There slots may take so many times the memory that rows come to need.
+ROOMY = 2
 
 
 class SharingSampler(TransformersSampler):
@@ -73,26 +78,42 @@ class SharingSampler(TransformersSampler):
             QuestionError: when a row cannot fit in the model's context.
         """
         self.check_fits(requests)
+        places = _Places(SlotCache())
         for stretch in plan_batches(requests, batch_size * STRETCH):
-            yield self._stretch([requests[number] for number in stretch], batch_size)
+            if self.record is None:
+                places = _Places(SlotCache())
+            elif places.steps is None:
+                # Recordings hold for as long as what they read stays where it is.
+                places.steps = Steps(self._model, places.cache, self.record, self.choice)
+            yield self._stretch([requests[number] for number in stretch], batch_size, places)
 
     @torch.inference_mode()
-    def _stretch(self, requests: list[Request], batch_size: int) -> list[Sampled]:
+    def _stretch(self, requests: list[Request], batch_size: int, places: "_Places") -> list[Sampled]:
         """Sample some rows, admitted in their order, and return them in it."""
         done: dict[int, Sampled] = {}
-        run = _Run(self, requests, batch_size)
+        run = _Run(self, requests, batch_size, places)
         with running(self._model, run.cache):
             while not run.over:
                 done.update((row.number, self._outcome(row.state)) for row in run.step())
         return [done[number] for number in range(len(requests))]
 
 
-class _Run:
-    """The rows of one call: those that wait, those that have a slot, and the passes over them."""
+@dataclass
+class _Places:
+    """What stretches hand on: keys and values with the head that is in them, and recorded passes over them."""
 
-    def __init__(self, engine: SharingSampler, requests: list[Request], batch_size: int) -> None:
+    cache: SlotCache
+    head: tuple[int, ...] = ()
+    steps: Steps | None = None
+
+
+class _Run:
+    """The rows of one stretch: those that wait, those that have a slot, and the passes over them."""
+
+    def __init__(self, engine: SharingSampler, requests: list[Request], batch_size: int, places: _Places) -> None:
         self.engine = engine
-        self.cache = SlotCache()
+        self.cache, self._steps, self._places = places.cache, places.steps, places
+        self._prefill = PREFILL_TOKENS if self._steps is None else PREFILL_TOGETHER
         self.requests = requests
         self.waiting = deque(range(len(requests)))
         self.slots: list[Row] = []
@@ -101,13 +122,9 @@ class _Run:
         self.head = _common_head([_known(request) for request in requests])
         self.most_rows: int | None = None
         self.budget = batch_size * max(map(self._need, requests))
-        self._head_ready = self.head == ()
         # Whether room may be left for rows that wait, and how many slots are those of rows that are done.
         self._entering, self._ended = True, 0
         self._following: list[Row] = []
-        self._steps: Steps | None = None
-        if engine.record is not None:
-            self._steps = Steps(engine._model, self.cache, engine.record, engine.choice)
 
     @property
     def over(self) -> bool:
@@ -141,13 +158,18 @@ class _Run:
         return self.engine.room_for(request) - len(self.head)
 
     def _read_head(self) -> None:
-        """Compute the head, a part at a time."""
-        while not self._head_ready:
-            for first in range(0, len(self.head), PREFILL_TOKENS):
-                part = self.head[first : first + PREFILL_TOKENS]
-                feed(self.engine._model, self.cache, Pass(0, [first], [len(part)]), part)
+        """Compute the head, a part at a time, unless it is there."""
+        if self._places.head == self.head:
+            return
+        self.cache.forget_head()
+        # Should this fail, the head that was there is gone all the same.
+        self._places.head = ()
+        for first in range(0, len(self.head), PREFILL_TOKENS):
+            part = self.head[first : first + PREFILL_TOKENS]
+            feed(self.engine._model, self.cache, Pass(0, [first], [len(part)]), part)
+        if self.head:
             self.cache.take_head(len(self.head))
-            self._head_ready = True
+        self._places.head = self.head
 
     def _may_admit(self) -> bool:
         """Whether rows may enter, or slots be closed, to some purpose."""
@@ -163,7 +185,7 @@ class _Run:
         done = deque(slot for slot, row in enumerate(self.slots) if row.state.done)
         present = len(self.slots) - len(done)
         reading, taken = 0, sum(row.need for row in self.slots if not row.state.done)
-        while self.waiting and reading < PREFILL_TOKENS and self._has_room(self.waiting[0], taken, present):
+        while self.waiting and reading < self._prefill and self._has_room(self.waiting[0], taken, present):
             row = self._enter(self.waiting.popleft())
             if done:
                 self.slots[done.popleft()] = row
@@ -172,10 +194,19 @@ class _Run:
             taken, present = taken + row.need, present + 1
             shared = self._shared(row)
             reading += len(row.feed) if shared is None else len(row.known) - shared
-        self._entering = bool(self.waiting) and reading >= PREFILL_TOKENS
+        self._entering = bool(self.waiting) and reading >= self._prefill
         self._close_gaps()
+        self._fit_room()
         self.numbers = np.array([row.number for row in self.slots])
         self._follow_leaders()
+
+    def _fit_room(self) -> None:
+        """Let slots be as long as rows can come to be; the rows that come later are shorter, and then more of them."""
+        if self._steps is None or not self.slots:
+            return
+        self._steps.room = max(row.need for row in self.slots) + AHEAD
+        if len(self.slots) * self.cache.capacity > ROOMY * (self.budget + len(self.slots) * AHEAD):
+            self.cache.shrink(len(self.slots), self._steps.room)
 
     def _has_room(self, number: int, taken: int, present: int) -> bool:
         if not present:
@@ -232,7 +263,7 @@ class _Run:
     def _pass(self, counts: Numbers) -> list[Row]:
         """Feed so many tokens to the row of each slot, all that it is due to feed or none."""
         cached, fed = self.rows.cached[self.numbers], self.numbers[counts > 0]
-        plan = Pass(len(self.head), cached, counts)
+        plan = Pass(len(self.head), cached, counts, together=self._steps is not None)
         logits_BV = feed(self.engine._model, self.cache, plan, self.rows.tokens(fed))
         for token, banned in zip(self.engine.choice.banned, self.rows.bans[:, fed], strict=True):
             rule_out(logits_BV, token, banned)

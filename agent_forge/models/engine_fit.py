@@ -17,7 +17,7 @@ from agent_forge.models.passes import Pass
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import TransformersSampler
 from agent_forge.models.slots import SlotCache, feed, running
-from agent_forge.models.steps import CHOSEN, UNRECORDED, Ahead, Choice, Record, Steps, graphs_for
+from agent_forge.models.steps import CHOSEN, Ahead, Choice, Record, Steps, graphs_for
 from agent_forge.thoughts import ThoughtRules
 
 # Largest difference of logits, as a share of their spread: rounding is far below, another attention far above.
@@ -66,8 +66,8 @@ def _values(found: Any) -> set[str]:
 
 def _differs(model: Any, recorded: tuple[Record, Choice] | None = None) -> str | None:
     """Compare passes over a shared head and rows of several lengths with the model run row by row."""
-    # Where passes are recorded, the first come before the recording, the others are the recording.
-    steps = _STEPS if recorded is None else 2 * UNRECORDED
+    # Where passes are recorded, one is made when they are and the others repeat it.
+    steps = _STEPS if recorded is None else 2 * _STEPS
     generator = torch.Generator().manual_seed(0)
     width = model.get_input_embeddings().weight.shape[0]
     rows = [torch.randint(width, (_HEAD + tail + steps,), generator=generator).tolist() for tail in _TAILS]
@@ -91,7 +91,7 @@ def _by_passes(model: Any, rows: list[list[int]], recorded: tuple[Record, Choice
         feed(model, cache, Pass(0, [0], [_HEAD]), rows[0][:_HEAD])
         cache.take_head(_HEAD)
         tails = [token for row, tail in zip(rows, _TAILS, strict=True) for token in row[_HEAD : _HEAD + tail]]
-        feed(model, cache, Pass(_HEAD, [0] * len(rows), _TAILS), tails)
+        feed(model, cache, Pass(_HEAD, [0] * len(rows), _TAILS, together=recorded is not None), tails)
         last_KR = np.array([row[_HEAD + tail :] for row, tail in zip(rows, _TAILS, strict=True)]).T
         if recorded is not None:
             return _by_recorded_passes(Steps(model, cache, *recorded), last_KR)
@@ -102,8 +102,8 @@ def _by_passes(model: Any, rows: list[list[int]], recorded: tuple[Record, Choice
 
 def _by_recorded_passes(steps: Steps, tokens_KR: NDArray[np.int64]) -> torch.Tensor:
     count = tokens_KR.shape[1]
-    for first in range(0, len(tokens_KR), UNRECORDED):
-        part_KR = tokens_KR[first : first + UNRECORDED]
+    for first in range(0, len(tokens_KR), _STEPS):
+        part_KR = tokens_KR[first : first + _STEPS]
         given_KR = np.concatenate([part_KR[1:], np.full((1, count), CHOSEN)])
         steps.make(
             Ahead(np.array(_TAILS) + first, part_KR[0], given_KR, np.zeros(part_KR.shape), np.zeros((2, count), bool))

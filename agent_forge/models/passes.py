@@ -16,11 +16,14 @@ class Pass:
     Attributes:
         head: tokens of the shared head.
         cached, counts: per slot; a slot with count 0 only stands by.
+        together: whether slots that are fed several tokens attend side by side, padded, and not one after the other:
+            more work in fewer calls, which is what a GPU wants.
     """
 
     head: int
     cached: Sequence[int] | NDArray[np.int64]
     counts: Sequence[int] | NDArray[np.int64]
+    together: bool = False
     _on_device: dict[tuple[str, torch.device], torch.Tensor] = field(default_factory=dict)
     _hiding: dict[Any, torch.Tensor] = field(default_factory=dict)
 
@@ -44,6 +47,26 @@ class Pass:
     def positions(self) -> NDArray[np.int64]:
         """The position of every token in its own row."""
         return self.places + self.head
+
+    @property
+    def long_slots(self) -> NDArray[np.int64]:
+        """The slots that are fed several tokens; shape R."""
+        return np.array([row.slot for row in self.long])
+
+    @property
+    def long_tokens(self) -> NDArray[np.int64]:
+        """Their tokens' places in the pass, the last one repeated up to the longest; shape R, N."""
+        return self._long("first")
+
+    @property
+    def long_places(self) -> NDArray[np.int64]:
+        """The same tokens' places in their slots; shape R, N."""
+        return self._long("cached")
+
+    def _long(self, begin: str) -> NDArray[np.int64]:
+        first_R1, count_R1 = (np.array([[getattr(row, name)] for row in self.long]) for name in (begin, "count"))
+        numbers: NDArray[np.int64] = first_R1 + np.minimum(np.arange(count_R1.max()), count_R1 - 1)
+        return numbers
 
     def index(self, name: str, device: torch.device) -> torch.Tensor:
         """Return one of the arrays of integers as a tensor on a device."""
@@ -71,6 +94,13 @@ class Pass:
         """Return which positions of the head the last token of each slot may not see; shape n, P."""
         query = self.index("last_places", device)[:, None] + self.head
         return self._hidden_once(("head", device, window), lambda: _hidden(query, 0, self.head, window))
+
+    def hidden_together(self, first: int, length: int, device: torch.device, window: int | None) -> torch.Tensor:
+        """Return which positions from `first` on the tokens of all long slots may not see; shape R, N, length."""
+        return self._hidden_once(
+            ("long", first, device, window),
+            lambda: _hidden(self.index("long_places", device)[..., None] + self.head, first, length, window),
+        )
 
     def hidden_from(
         self, row: "Long", first: int, length: int, device: torch.device, window: int | None

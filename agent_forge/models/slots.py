@@ -85,6 +85,11 @@ class SlotCache(Cache):  # type: ignore[misc]
             last, fed = plan.index("last", query.device), plan.index("fed", query.device)
             found_BHD = _decode(queries_HND[:, last], layer, plan, scoring)
             out_NHD[plan.index("last_fed", query.device)] = found_BHD[fed]
+        if plan.long and plan.together:
+            tokens_N = plan.index("long_tokens", query.device).flatten()
+            # Repeated tokens are computed alike, so that it does not matter which of them is kept.
+            out_NHD[tokens_N] = _read_together(queries_HND[:, tokens_N], layer, plan, scoring)
+            return out_NHD[None]
         for row in plan.long:
             part_HND = queries_HND[:, row.first : row.first + row.count]
             out_NHD[row.first : row.first + row.count] = _read(part_HND, layer, plan, row, scoring)
@@ -97,6 +102,13 @@ class SlotCache(Cache):  # type: ignore[misc]
                 keys, values = (stored[0, :, :length].clone() for stored in layer.slots)
                 layer.head, layer.slots = (keys, values), None
         self.head = length
+        self.moves += 1
+
+    def forget_head(self) -> None:
+        """Let rows begin with nothing in common, and empty every slot."""
+        for layer in self._stored:
+            layer.head = layer.slots = None
+        self.head = 0
         self.moves += 1
 
     def copy(self, moves: Sequence[tuple[int, int]], length: int) -> None:
@@ -175,6 +187,44 @@ def _read(query_HND: torch.Tensor, layer: _Layer, plan: Pass, row: Long, scoring
         hidden = None if window is None else plan.hidden_from(row, 0, plan.head, device, window)
         found_KRND = joined(part(query_KRND, Keys(keys, values, hidden), scoring), part(query_KRND, own, scoring))
     return found_KRND.reshape(kinds * groups, row.count, -1).transpose(0, 1)
+
+
+def _read_together(query_HND: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring) -> torch.Tensor:
+    """Attend from the tokens of all slots that are fed several, R with N each; returns shape R x N, heads, D."""
+    assert layer.slots is not None
+    (heads, _, depth), kinds, device = query_HND.shape, layer.slots[0].shape[1], query_HND.device
+    slots_R, groups = plan.index("long_slots", device), heads // kinds
+    length = max(row.cached + row.count for row in plan.long)
+    # Query heads that share keys are read as further queries of one head.
+    query_KGRND = query_HND.reshape(kinds, groups, len(slots_R), -1, depth)
+    query_RKQD = query_KGRND.permute(2, 0, 1, 3, 4).reshape(len(slots_R), kinds, -1, depth)
+    hidden = plan.hidden_together(plan.head, length, device, scoring.window)[:, None].repeat(1, 1, groups, 1)
+    keys, values = (stored[slots_R, :, :length] for stored in layer.slots)
+    own = Keys(keys, values, hidden)
+    if layer.head is None:
+        found_RKQD = attend(query_RKQD, own, scoring)
+    else:
+        found_RKQD = joined(_on_head(query_RKQD, layer, plan, scoring), part(query_RKQD, own, scoring))
+    found_RKGND = found_RKQD.reshape(len(slots_R), kinds, groups, -1, found_RKQD.shape[-1])
+    return found_RKGND.permute(0, 3, 1, 2, 4).reshape(query_HND.shape[1], heads, -1)
+
+
+def _on_head(
+    query_RKQD: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the part of the head for the tokens of all slots that are fed several, as `part` does."""
+    assert layer.head is not None
+    rows, kinds, count, depth = query_RKQD.shape
+    hidden = None
+    if scoring.window is not None:
+        hidden_RNP = plan.hidden_together(0, plan.head, query_RKQD.device, scoring.window)
+        hidden = hidden_RNP.repeat(1, count // hidden_RNP.shape[1], 1).flatten(0, 1)
+    head = Keys(layer.head[0][None], layer.head[1][None], hidden)
+    out, log_sum = part(query_RKQD.transpose(0, 1).reshape(1, kinds, rows * count, depth), head, scoring)
+    return (
+        out.reshape(kinds, rows, count, -1).transpose(0, 1),
+        log_sum.reshape(kinds, rows, count).transpose(0, 1),
+    )
 
 
 def _decode(query_HBD: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring) -> torch.Tensor:

@@ -6,16 +6,17 @@ and since a row's next token is nearly always the one just chosen, several passe
 recording is bound to shapes and addresses, so these passes have few of both:
 
     slots      rounded up to the next of 1, 2, 4, 8, 16, 24, 32 ...; what surplus slots compute is not read
-    places     all that slots have room for, in steps of CAPACITY; those that a row has not come to are hidden
+    places     in steps of PLACES; those that a row has not come to are hidden
     inputs     one buffer that is written before the first of several passes; each pass writes what the next one reads
 
-Recorded or not, passes are padded alike, so that a run that is continued rounds as one that never stopped.
+Passes are padded alike whenever they are made, so that a run that is continued rounds as one that never stopped.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -29,10 +30,8 @@ from agent_forge.models.slots import SlotCache, forward
 AHEAD = 4
 # In place of a token: the one that is chosen.
 CHOSEN = -1
-# Slots have room for so many places at a time: the more, the fewer recordings and the more hidden places are read.
-CAPACITY = 256
-# A shape is recorded when it comes up once more than this; most shapes of a run's end never do.
-UNRECORDED = 2
+# Places are read so many at a time: the more, the fewer recordings and the more hidden places are read.
+PLACES = 256
 _FINE = 8
 
 Run = Callable[[], torch.Tensor]
@@ -82,6 +81,9 @@ class Steps:
         record: turns what makes a pass into what repeats it, reading and writing the same buffers and giving the same
             tensor; see `CudaGraphs`.
         choice: how tokens are chosen.
+
+    Attributes:
+        room: places that slots are to have room for from the start, since recordings are lost when they are moved.
     """
 
     def __init__(self, model: Any, cache: SlotCache, record: Record, choice: Choice) -> None:
@@ -90,7 +92,8 @@ class Steps:
         self._record = record
         self._choice = choice
         self._moves = cache.moves
-        self._made: dict[int, _Step] = {}
+        self.room = 0
+        self._made: dict[tuple[int, int], _Step] = {}
         self._last: _Step | None = None
 
     def make(self, ahead: Ahead) -> NDArray[np.int64]:
@@ -100,14 +103,14 @@ class Steps:
             The token chosen after each; shape passes, n.
         """
         passes, count = ahead.given.shape
-        slots = rounded(count)
-        self._cache.reserve(slots, -(-(int(ahead.cached.max()) + passes) // CAPACITY) * CAPACITY)
+        slots, places = rounded(count), -(-(int(ahead.cached.max()) + passes) // PLACES) * PLACES
+        self._cache.reserve(slots, max(places, self.room))
         if self._cache.moves != self._moves:
             self.forget()
             self._moves = self._cache.moves
-        if slots not in self._made:
-            self._made[slots] = _Step(self._model, self._cache, slots, self._choice)
-        self._last = self._made[slots]
+        if (slots, places) not in self._made:
+            self._made[slots, places] = _Step(self._model, self._cache, (slots, places), self._choice)
+        self._last = self._made[slots, places]
         return self._last.make(ahead, self._record)
 
     @property
@@ -124,24 +127,27 @@ class Steps:
 
 
 class _Step:
-    """Passes over one number of slots, at one place in memory.
+    """Passes over one number of slots and of places, somewhere in memory.
 
     The buffer of inputs has a row of n integers for each of: token, position, place, two bans, AHEAD given tokens, the
     bits of AHEAD uniform numbers.
     """
 
-    def __init__(self, model: Any, cache: SlotCache, count: int, choice: Choice) -> None:
+    def __init__(self, model: Any, cache: SlotCache, shape: tuple[int, int], choice: Choice) -> None:
+        count, places = shape
         self._model = model
         self._cache = cache
         self._choice = choice
-        self._plan = Pass(cache.head, [cache.capacity - 1] * count, [1] * count)
+        self._plan = Pass(cache.head, [places - 1] * count, [1] * count)
         self._inputs_KB = torch.zeros(5 + 2 * AHEAD, count, dtype=torch.int64, device=model.device)
         self._plan.read_places_from(self._inputs_KB[2])
         self._bans_2B, self._given_KB = self._inputs_KB[3:5], self._inputs_KB[5 : 5 + AHEAD]
         self._uniforms_KB = self._inputs_KB[5 + AHEAD :].view(torch.float64)
         self._chosen_KB = torch.zeros(AHEAD, count, dtype=torch.int64, device=model.device)
         self._number_1 = torch.zeros(1, dtype=torch.int64, device=model.device)
-        self._unrecorded = UNRECORDED
+        for name in ("slots", "last", "fed", "last_fed"):
+            # No recording holds a copy from the host.
+            self._plan.index(name, model.device)
         self._again: Run | None = None
         self.logits: torch.Tensor | None = None
 
@@ -149,13 +155,12 @@ class _Step:
         passes, count = ahead.given.shape
         inputs_KB = torch.from_numpy(self._packed(ahead))
         self._begin(inputs_KB)
-        if self._again is None and self._unrecorded <= 0:
+        if self._again is None:
             self._again = record(self._run)
             # Making the recording may have made the pass.
             self._begin(inputs_KB)
         for _ in range(passes):
-            self._unrecorded -= 1
-            self.logits = self._run() if self._again is None else self._again()
+            self.logits = self._again()
         chosen_KB: NDArray[np.int64] = self._chosen_KB[:passes, :count].cpu().numpy()
         return chosen_KB
 
@@ -208,8 +213,9 @@ class CudaGraphs:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._memory = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._recorded: WeakSet[_Recorded] = WeakSet()
+        self._memory: Any = None
 
     def __call__(self, run: Run) -> Run:
         """Record a pass; the buffers hold a pass that may be made again.
@@ -217,6 +223,9 @@ class CudaGraphs:
         Raises:
             RuntimeError: when the pass waits for the GPU, or does anything else that no graph can hold.
         """
+        if not self._recorded:
+            # Memory that no graph holds any more is given back, and its name with it.
+            self._memory = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream):
@@ -229,12 +238,21 @@ class CudaGraphs:
                     graph.capture_end()
                 raise
             graph.capture_end()
+        recorded = _Recorded(graph, found)
+        self._recorded.add(recorded)
+        return recorded
 
-        def replay() -> torch.Tensor:
-            graph.replay()
-            return found
 
-        return replay
+@dataclass(frozen=True, eq=False)
+class _Recorded:
+    """A graph, and the tensor that it leaves its result in."""
+
+    graph: torch.cuda.CUDAGraph
+    found: torch.Tensor
+
+    def __call__(self) -> torch.Tensor:
+        self.graph.replay()
+        return self.found
 
 
 def graphs_for(model: Any) -> Record | None:
