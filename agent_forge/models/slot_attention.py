@@ -67,14 +67,29 @@ def joined(one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, to
 
 
 def _fused(query: torch.Tensor, keys: Keys, scoring: Scoring) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return the part by PyTorch's own kernel for CPUs, None where there is none or it does not do."""
-    kernel: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+    """Return the part by one of PyTorch's own kernels, None where there is none or it does not do."""
     alike = query.shape[-1] == keys.keys.shape[-1] == keys.values.shape[-1]
-    # Behind a window a query may see nothing of a part, which the kernel makes no zeros of.
-    if kernel is None or query.device.type != "cpu" or not alike or scoring.softcap or scoring.window:
+    # Behind a window a query may see nothing of a part, which the kernels make no zeros of.
+    if not alike or scoring.softcap or scoring.window:
+        return None
+    return _fused_on_cpu(query, keys, scoring) if query.device.type == "cpu" else _fused_on_gpu(query, keys, scoring)
+
+
+def _fused_on_cpu(query: torch.Tensor, keys: Keys, scoring: Scoring) -> tuple[torch.Tensor, torch.Tensor] | None:
+    kernel: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+    if kernel is None:
         return None
     mask = None if keys.hidden is None else _added(keys.hidden, query)
     out, log_sum = kernel(query, keys.keys, keys.values, is_causal=keys.causal, attn_mask=mask, scale=scoring.scale)
+    return out, log_sum
+
+
+def _fused_on_gpu(query: torch.Tensor, keys: Keys, scoring: Scoring) -> tuple[torch.Tensor, torch.Tensor] | None:
+    kernel: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention", None)
+    depth, half = query.shape[-1], query.dtype in (torch.float16, torch.bfloat16)
+    if kernel is None or query.device.type != "cuda" or not half or keys.hidden is not None or depth % 8 or depth > 256:
+        return None
+    out, log_sum, *_ = kernel(query, keys.keys, keys.values, 0.0, keys.causal, False, scale=scoring.scale)
     return out, log_sum
 
 
