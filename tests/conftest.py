@@ -1,5 +1,6 @@
 """Runs of the real command line: one that is made once and copied, and those that are refused."""
 
+import gc
 import os
 import shutil
 import sys
@@ -18,6 +19,12 @@ settings.register_profile("forge", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("forge")
 # Tests run side by side; models this small gain nothing from threads and would only fight over the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish(session):
+    """Leave what was imported to itself: every collection of garbage would look through all of it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
