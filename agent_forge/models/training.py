@@ -317,12 +317,16 @@ def _optimizer(trainable: Trainable, settings: BakeSettings) -> torch.optim.Adam
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
-    # One kernel moves all of a group's values, without copies of them. It takes no mixture of parts and whole values.
-    parts = any(map(is_part, trainable.parameters.values()))
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=not parts, foreach=False)
+    values = trainable.parameters.values()
+    # Functions for many values at once take either parts or whole values.
+    foreach = False if any(map(is_part, values)) else None
+    # On a CPU one kernel moves all of a group without copies of it; on a GPU PyTorch chooses.
+    fused = True if foreach is None and all(value.device.type == "cpu" for value in values) else None
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=foreach, fused=fused)
 
 
 def _moved_as(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     """Return an optimizer's state to be loaded by this one, which may move its values in another way."""
     groups = zip(state["param_groups"], optimizer.param_groups, strict=True)
-    return {**state, "param_groups": [{**saved, "fused": here["fused"]} for saved, here in groups]}
+    ways = ("foreach", "fused")
+    return {**state, "param_groups": [saved | {name: here[name] for name in ways} for saved, here in groups]}
