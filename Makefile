@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install sandbox format lint typecheck test test-vllm check compile run run-baseline-wins run-evo image test-image manifests bench docs clean
+.PHONY: help install sandbox format lint typecheck test test-gpu test-vllm check compile run run-baseline-wins run-evo image test-image manifests bench docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | awk -F: '{printf "%-20s%s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ $(VLLM)/installed: pyproject.toml scripts/install_vllm.sh
 
 test-vllm: $(VLLM)/installed  ## test engine vllm, in an environment of its own; `make test` leaves these tests out
 	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -m vllm tests/models/test_vllm_engine.py
+
+test-gpu: install  ## test what only a GPU does; `make test` leaves these tests out
+	$(BIN)/pytest -m gpu tests/models/test_gpu.py
 
 compile: install  ## compile the Kubeflow pipeline
 	$(BIN)/python -m pipelines.compile

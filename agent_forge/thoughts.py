@@ -138,8 +138,8 @@ def is_break(before: str, piece: str) -> bool:
 
 
 @lru_cache(maxsize=1 << 14)
-def _may_complete(stops: tuple[str, ...], piece: str) -> bool:
-    """Whether one of the stops may end in a token; asked for each token of each row, of which many are the same."""
+def may_complete(stops: tuple[str, ...], piece: str) -> bool:
+    """Say whether one of the stops may end in a token, given the text that the token adds."""
     # A character beyond ASCII may be several tokens, none of which shows it by itself.
     return any(stop[-1] in piece or not stop[-1].isascii() for stop in stops)
 
@@ -201,6 +201,29 @@ class RowState:
             return self._forced.popleft()
         self.sampled_tokens += 1
         return self._think(proposed) if self.thinking else self._answer(proposed)
+
+    @property
+    def left(self) -> int:
+        """How many sampled tokens it is, the next one included, until a cap acts."""
+        if self.thinking:
+            return self.rules.max_thought_length - len(self.thoughts[-1])
+        return self.rules.max_answer_tokens + self.script.extra_answer_tokens - len(self.answer_ids)
+
+    def take(self, proposed: Sequence[int]) -> None:
+        """Take tokens of which it is known that `advance` would feed each as it is and change nothing else.
+
+        Args:
+            proposed: fewer than `left`, none of which opens, closes or ends anything.
+        """
+        self.sampled_tokens += len(proposed)
+        if self.thinking:
+            self.thought_tokens += len(proposed)
+        (self.thoughts[-1] if self.thinking else self.answer_ids).extend(proposed)
+
+    @property
+    def places_thoughts(self) -> bool:
+        """Whether a thought may be placed before an answer's next tokens, see `is_break`."""
+        return self.uniforms is not None and bool(self.script.elicit_ids or self.script.thinking)
 
     @property
     def forced(self) -> bool:
@@ -316,7 +339,7 @@ class RowState:
 
     def _thinks_before(self, proposed: int) -> bool:
         """Flip the coin once at each break of an elicited answer."""
-        wanted = self.rules.placement == "sentence" and bool(self.script.elicit_ids or self.script.thinking)
+        wanted = self.rules.placement == "sentence" and self.places_thoughts
         position = len(self.answer_ids)
         if (
             self.uniforms is None
@@ -334,7 +357,7 @@ class RowState:
         """Return the text before the first stop that `proposed` completes, None when it completes none."""
         if not stops:
             return None
-        if not _may_complete(stops, self.piece(proposed)):
+        if not may_complete(stops, self.piece(proposed)):
             return None
         text = self.decode([*ids, proposed])
         places = [place for stop in stops if (place := text.find(stop)) >= 0]

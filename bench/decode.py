@@ -31,9 +31,10 @@ from agent_forge.models.choosing import Decoding
 from agent_forge.models.engine import SharingSampler
 from agent_forge.models.extend import extend
 from agent_forge.models.load import load_champion
+from agent_forge.models.passes import Pass
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import Request
-from agent_forge.models.slots import Pass, SlotCache, feed, running
+from agent_forge.models.slots import SlotCache, feed, running
 from agent_forge.models.steps import graphs_for
 from agent_forge.thoughts import ThoughtRules, direct_script
 

@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from agent_forge.models.load import load_champion
-from agent_forge.models.slots import Pass, SlotCache, feed, running
+from agent_forge.models.passes import Pass
+from agent_forge.models.slots import SlotCache, feed, running
 
 
 def main() -> int:

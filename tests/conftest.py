@@ -1,11 +1,13 @@
 """Runs of the real command line: one that is made once and copied, and those that are refused."""
 
+import gc
 import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from refusals import the_line
 from small_bake import SECRETS, SmallBake, forge
@@ -19,14 +21,33 @@ settings.load_profile("forge")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collection_finish(session):
+    """Leave what was imported to itself: every collection of garbage would look through all of it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> SmallBake:
+def of_all_workers(tmp_path_factory) -> Path:
+    """A directory that every process of these tests has, for what is made once and by whoever needs it first."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, of_all_workers) -> SmallBake:
     """A run that nothing disturbed; its directory stands beside the place it was made in, since results name that."""
     bake = SmallBake(tmp_path_factory.mktemp("small"))
-    done = forge(*bake.arguments(), env=os.environ | SECRETS)
-    assert done.returncode == 0, done.stderr
-    bake.said.write_text(done.stderr + done.stdout)
-    bake.out.rename(bake.finished)
+    with FileLock(of_all_workers / "bake.lock"):
+        first = of_all_workers / "bake"
+        if first.exists():
+            bake.take_over(SmallBake(Path(first.read_text())))
+        done = forge(*bake.arguments("--resume"), env=os.environ | SECRETS)
+        assert done.returncode == 0, done.stderr
+        bake.out.rename(bake.finished)
+        if not first.exists():
+            bake.said.write_text(done.stderr + done.stdout)
+            first.write_text(str(bake.base))
     return bake
 
 

@@ -64,7 +64,7 @@ def start_until_middle(bake: SmallBake, place: str, begin: Callable[[SmallBake],
 def as_before(bake: SmallBake, place: str) -> None:
     """Make the run directory what a run that was killed just before this stage leaves."""
     shutil.copytree(bake.finished, bake.out)
-    order = [stage for event, stage in bake.events() if event == "began"]
+    order = list(begun(bake))
     for stage in order[order.index(place) :]:
         shutil.rmtree(bake.out / "stages" / stage)
     for name in ("baked", "results.json", "report.html"):

@@ -14,6 +14,7 @@ answer decides which it does. Two things make it steady about that place:
 """
 
 import string
+from functools import cache
 
 import numpy as np
 
@@ -53,7 +54,12 @@ class Document(Record):
 
 def evaluation_questions() -> list[Question]:
     """Return the pool that no training document asks about."""
-    return list(generate(POOL_SIZE, EVALUATION_SEED))
+    return list(_evaluation_pool())
+
+
+@cache
+def _evaluation_pool() -> tuple[Question, ...]:
+    return tuple(generate(POOL_SIZE, EVALUATION_SEED))
 
 
 def documents(count: int, seed: int) -> list[Document]:

@@ -22,13 +22,16 @@ class Decoding:
     top_k: int = 0
 
 
-def choose_tokens(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, decoding: Decoding) -> torch.Tensor:
+def choose_tokens(
+    logits_BV: torch.Tensor, uniforms_B: torch.Tensor, decoding: Decoding, waits: bool = True
+) -> torch.Tensor:
     """Choose one token per row.
 
     Args:
         logits_BV: float32; banned tokens are -inf.
         uniforms_B: one number in [0, 1) per row; the inverse of the cumulative distribution is taken there.
         decoding: temperature, top-k, nucleus (Holtzman et al. 2020: the smallest set whose mass reaches top_p).
+        waits: whether the host may wait for values to do less; without, a nucleus takes a sort of the vocabulary.
 
     Returns:
         Token ids, shape B.
@@ -38,7 +41,7 @@ def choose_tokens(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, decoding: D
     if not decoding.top_k and decoding.top_p == 1:
         return _choose_among_all(logits_BV, uniforms_B, decoding.temperature)
     if not decoding.top_k:
-        return _choose_in_nucleus(logits_BV, uniforms_B, decoding)
+        return _choose_in_nucleus(logits_BV, uniforms_B, decoding, NUCLEUS if waits else logits_BV.shape[-1])
     count = min(decoding.top_k, logits_BV.shape[-1])
     logits_BK, ids_BK = logits_BV.topk(count, dim=-1)
     below_BK = (logits_BK - logits_BK.amax(dim=-1, keepdim=True)).double()
@@ -67,11 +70,13 @@ def _choose_among_all(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, tempera
     return (block_B1 * BLOCK + _invert(inner_BW, within_B)).squeeze(1)
 
 
-def _choose_in_nucleus(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, decoding: Decoding) -> torch.Tensor:
+def _choose_in_nucleus(
+    logits_BV: torch.Tensor, uniforms_B: torch.Tensor, decoding: Decoding, count: int
+) -> torch.Tensor:
     """Choose within the nucleus without sorting the vocabulary: some likeliest tokens hold it as a rule."""
     below_BV = (logits_BV - logits_BV.amax(dim=-1, keepdim=True)).double()
     total_B1 = below_BV.div_(decoding.temperature).exp_().sum(dim=-1, keepdim=True)
-    return _among_likeliest(logits_BV, uniforms_B, total_B1, decoding, NUCLEUS)
+    return _among_likeliest(logits_BV, uniforms_B, total_B1, decoding, count)
 
 
 def _among_likeliest(

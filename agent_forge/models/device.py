@@ -61,7 +61,9 @@ def resolve_dtype(name: str, checkpoint: torch.dtype, device: torch.device) -> t
     return DTYPES[name]
 
 
-def choose_attention(name: str, model_class: type, device: torch.device, dtype: torch.dtype) -> str:
+def choose_attention(
+    name: str, model_class: type, device: torch.device, dtype: torch.dtype, soft_cap: bool = False
+) -> str:
     """Choose the attention backend of a model class.
 
     Args:
@@ -70,17 +72,20 @@ def choose_attention(name: str, model_class: type, device: torch.device, dtype: 
         model_class: a transformers model class.
         device: where the model will run.
         dtype: its arithmetic.
+        soft_cap: whether it bounds attention scores; sdpa cannot, and in some transformers 5 leaves the bound out.
 
     Raises:
         ConfigError: when a backend asked for by name cannot be used, saying why.
     """
     if name == "auto":
         return next(
-            backend for backend in reversed(ATTENTION_BACKENDS) if _fault(backend, model_class, device, dtype) is None
+            backend
+            for backend in reversed(ATTENTION_BACKENDS)
+            if _fault(backend, model_class, device, dtype, soft_cap) is None
         )
     if name not in ATTENTION_BACKENDS:
         raise ConfigError(f"attention is {name!r}; expected auto, {', '.join(ATTENTION_BACKENDS)}")
-    if fault := _fault(name, model_class, device, dtype):
+    if fault := _fault(name, model_class, device, dtype, soft_cap):
         raise ConfigError(f"attention is {name!r} but {fault}; use auto")
     return name
 
@@ -138,9 +143,9 @@ def _check_cuda(name: str, index: int | None) -> None:
         raise ConfigError(f"device is {name!r} but there are only cuda:0 to cuda:{count - 1}; use one of them or auto")
 
 
-def _fault(backend: str, model_class: type, device: torch.device, dtype: torch.dtype) -> str | None:
+def _fault(backend: str, model_class: type, device: torch.device, dtype: torch.dtype, soft_cap: bool) -> str | None:
     """Return why a backend cannot be used, None when it can; attention in plain PyTorch (eager) always can."""
-    if backend == "sdpa" and not getattr(model_class, "_supports_sdpa", False):
+    if backend == "sdpa" and (soft_cap or not getattr(model_class, "_supports_sdpa", False)):
         return f"{model_class.__name__} does not support it"
     if backend == "flash_attention_2":
         if not getattr(model_class, "_supports_flash_attn", False):

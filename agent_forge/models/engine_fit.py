@@ -7,14 +7,17 @@ compared with the model as it stands, on the model at hand; where that fails, th
 import inspect
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from agent_forge.models.choosing import Decoding
 from agent_forge.models.engine import SharingSampler
+from agent_forge.models.passes import Pass
 from agent_forge.models.prompting import Prompting
 from agent_forge.models.sample import TransformersSampler
-from agent_forge.models.slots import Pass, SlotCache, feed, running
-from agent_forge.models.steps import UNRECORDED, Record, Steps, graphs_for
+from agent_forge.models.slots import SlotCache, feed, running
+from agent_forge.models.steps import CHOSEN, Ahead, Choice, Record, Steps, graphs_for
 from agent_forge.thoughts import ThoughtRules
 
 # Largest difference of logits, as a share of their spread: rounding is far below, another attention far above.
@@ -34,10 +37,10 @@ def open_sampler(
     if (why := fault(model)) is not None:
         return TransformersSampler(*given), f"rows are sampled by the slower reference engine: {why}"
     record = graphs_for(model)
-    why = None if record is None else _differs(model, record)
-    if why is not None:
+    engine = SharingSampler(*given, record)
+    if record is not None and (why := _differs(model, (record, engine.choice))) is not None:
         return SharingSampler(*given), f"passes are launched by Python, slower, and not as CUDA graphs: {why}"
-    return SharingSampler(*given, record), None
+    return engine, None
 
 
 def fault(model: Any) -> str | None:
@@ -61,16 +64,16 @@ def _values(found: Any) -> set[str]:
     return {found} if isinstance(found, str) else set()
 
 
-def _differs(model: Any, record: Record | None = None) -> str | None:
+def _differs(model: Any, recorded: tuple[Record, Choice] | None = None) -> str | None:
     """Compare passes over a shared head and rows of several lengths with the model run row by row."""
-    # One that is recorded, and one that is the recording.
-    steps = _STEPS if record is None else _STEPS + UNRECORDED
+    # Where passes are recorded, one is made when they are and the others repeat it.
+    steps = _STEPS if recorded is None else 2 * _STEPS
     generator = torch.Generator().manual_seed(0)
     width = model.get_input_embeddings().weight.shape[0]
     rows = [torch.randint(width, (_HEAD + tail + steps,), generator=generator).tolist() for tail in _TAILS]
     rows = [rows[0][:_HEAD] + row[_HEAD:] for row in rows]
     try:
-        found_BV = _by_passes(model, rows, steps, record)
+        found_BV = _by_passes(model, rows, recorded)
     # Whatever a model's own code makes of another attention: it is not used.
     except Exception as error:
         return f"{type(model).__name__} fails with it ({type(error).__name__}: {error})".splitlines()[0]
@@ -82,23 +85,30 @@ def _differs(model: Any, record: Record | None = None) -> str | None:
 
 
 @torch.inference_mode()
-def _by_passes(model: Any, rows: list[list[int]], steps: int, record: Record | None) -> torch.Tensor:
+def _by_passes(model: Any, rows: list[list[int]], recorded: tuple[Record, Choice] | None) -> torch.Tensor:
     cache = SlotCache()
-    cached = list(_TAILS)
     with running(model, cache):
         feed(model, cache, Pass(0, [0], [_HEAD]), rows[0][:_HEAD])
         cache.take_head(_HEAD)
         tails = [token for row, tail in zip(rows, _TAILS, strict=True) for token in row[_HEAD : _HEAD + tail]]
-        feed(model, cache, Pass(_HEAD, [0] * len(rows), _TAILS), tails)
-        recorded = None if record is None else Steps(model, cache, record)
-        for _ in range(steps):
-            tokens = [row[_HEAD + had] for row, had in zip(rows, cached, strict=True)]
-            if recorded is not None:
-                logits_BV = recorded.feed(cached, tokens)
-            else:
-                logits_BV = feed(model, cache, Pass(_HEAD, cached, [1] * len(rows)), tokens)
-            cached = [had + 1 for had in cached]
+        feed(model, cache, Pass(_HEAD, [0] * len(rows), _TAILS, together=recorded is not None), tails)
+        last_KR = np.array([row[_HEAD + tail :] for row, tail in zip(rows, _TAILS, strict=True)]).T
+        if recorded is not None:
+            return _by_recorded_passes(Steps(model, cache, *recorded), last_KR)
+        for step, tokens in enumerate(last_KR):
+            logits_BV = feed(model, cache, Pass(_HEAD, np.array(_TAILS) + step, [1] * len(rows)), tokens)
     return logits_BV
+
+
+def _by_recorded_passes(steps: Steps, tokens_KR: NDArray[np.int64]) -> torch.Tensor:
+    count = tokens_KR.shape[1]
+    for first in range(0, len(tokens_KR), _STEPS):
+        part_KR = tokens_KR[first : first + _STEPS]
+        given_KR = np.concatenate([part_KR[1:], np.full((1, count), CHOSEN)])
+        steps.make(
+            Ahead(np.array(_TAILS) + first, part_KR[0], given_KR, np.zeros(part_KR.shape), np.zeros((2, count), bool))
+        )
+    return steps.logits[:count]
 
 
 @torch.inference_mode()

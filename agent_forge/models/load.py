@@ -82,7 +82,8 @@ def load_champion(path: str, device: str = "auto", dtype: str = "auto", attentio
     with quiet(), _explained(source):
         tokenizer = _read_tokenizer(checkpoint)
         config = transformers.AutoConfig.from_pretrained(checkpoint.directory, **_source_arguments(checkpoint))
-        backend = choose_attention(attention, _model_class(config), where, compute)
+        soft_cap = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None
+        backend = choose_attention(attention, _model_class(config), where, compute, soft_cap)
         model, report = _read_model(checkpoint, config, compute, backend, where)
     warnings = [*_check_complete(source, report), *_check_tokenizer(source, model, tokenizer)]
     _check_finite(source, model)

@@ -30,10 +30,12 @@ def _varlen() -> Any:
         found = importlib.import_module("torch.nn.attention.varlen").varlen_attn
     except (ImportError, AttributeError):
         return None
-    return found if {"scale", "window_size", "enable_gqa"} <= inspect.signature(found).parameters.keys() else None
+    return found if {"scale", "window_size"} <= inspect.signature(found).parameters.keys() else None
 
 
 flash_varlen = _varlen()
+# PyTorch before 2.12 wants as many heads of keys as of queries.
+_TAKES_GROUPS = flash_varlen is not None and "enable_gqa" in inspect.signature(flash_varlen).parameters
 MASKABLE_ATTENTION = ("eager", "sdpa")
 PROBE_LENGTHS = (5, 7)
 BY_SPANS = "forge_spans"
@@ -96,11 +98,15 @@ def _by_flash(rows: Sequence[torch.Tensor], spans: Sequence[int], scaling: float
     """Attend within all spans by one kernel; queries, keys and values (N, H, D)."""
     query_NHD, key_NHD, value_NHD = rows
     bounds = torch.tensor([0, *accumulate(spans)], dtype=torch.int32, device=query_NHD.device)
+    groups = query_NHD.shape[1] // key_NHD.shape[1]
+    grouped = {"enable_gqa": True} if groups > 1 and _TAKES_GROUPS else {}
+    if groups > 1 and not _TAKES_GROUPS:
+        key_NHD, value_NHD = (side.repeat_interleave(groups, dim=1) for side in (key_NHD, value_NHD))
     attended: torch.Tensor = flash_varlen(
         *(query_NHD, key_NHD, value_NHD, bounds, bounds, max(spans), max(spans)),
         scale=scaling,
         window_size=(-1, 0),
-        enable_gqa=query_NHD.shape[1] != key_NHD.shape[1],
+        **grouped,
     )
     return attended
 

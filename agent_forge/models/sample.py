@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from agent_forge.errors import QuestionError
 from agent_forge.models.choosing import Decoding, choose_tokens
@@ -88,11 +89,13 @@ def plan_batches(requests: Sequence[Request], batch_size: int) -> list[list[int]
     return [order[first : first + batch_size] for first in range(0, len(order), batch_size)]
 
 
-def _rule_out(logits_BV: torch.Tensor, token: int, rows: list[bool]) -> None:
-    if all(rows):
+def rule_out(logits_BV: torch.Tensor, token: int, banned_B: Sequence[bool] | NDArray[np.bool_]) -> None:
+    """Let a token not be chosen in the rows that ban it; changes the logits."""
+    banned_B = np.asarray(banned_B)
+    if banned_B.all():
         logits_BV[:, token] = -torch.inf
-    elif any(rows):
-        logits_BV[torch.tensor(rows, device=logits_BV.device), token] = -torch.inf
+    elif banned_B.any():
+        logits_BV[torch.from_numpy(banned_B).to(logits_BV.device), token] = -torch.inf
 
 
 class TransformersSampler:
@@ -229,8 +232,8 @@ class TransformersSampler:
         ]
 
     def _ban(self, logits_BV: torch.Tensor, rows: list[RowState]) -> None:
-        _rule_out(logits_BV, self._rules.start_id, [row.bans_start for row in rows])
-        _rule_out(logits_BV, self._rules.end_id, [row.bans_end for row in rows])
+        rule_out(logits_BV, self._rules.start_id, [row.bans_start for row in rows])
+        rule_out(logits_BV, self._rules.end_id, [row.bans_end for row in rows])
 
     def _steps(self, requests: list[Request]) -> Generator[torch.Tensor, list[int], None]:
         """Yield the next-token logits (B, V; float32); send the tokens to feed, get the logits after them."""

@@ -10,10 +10,10 @@ row's queries meet.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,108 +22,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import AttentionInterface, Cache
 
+from agent_forge.models.passes import Long, Pass
 from agent_forge.models.slot_attention import Keys, Scoring, attend, joined, part
 
 ATTENTION = "forge_slots"
 # Slots grow by so many positions at a time, so that they are seldom copied.
 GROWTH = 64
-
-
-@dataclass
-class Pass:
-    """What one forward pass does: `counts[r]` tokens for slot r, which holds `cached[r]` before it.
-
-    Attributes:
-        head: tokens of the shared head.
-        cached, counts: per slot; a slot with count 0 only stands by.
-    """
-
-    head: int
-    cached: Sequence[int]
-    counts: Sequence[int]
-    _on_device: dict[tuple[str, torch.device], torch.Tensor] = field(default_factory=dict)
-    _hiding: dict[Any, torch.Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        cached_R, counts_R = np.array(self.cached), np.array(self.counts)
-        ends_R = counts_R.cumsum()
-        self.longest = int((cached_R + counts_R).max())
-        self.fed = counts_R.nonzero()[0]
-        self.last = (ends_R - 1).clip(min=0)
-        self.last_fed = ends_R[self.fed] - 1
-        self.last_places = (cached_R + counts_R - 1).clip(min=0)
-        self.slots = np.arange(len(counts_R)).repeat(counts_R)
-        self.places: NDArray[np.int64] = np.arange(len(self.slots)) + (cached_R - ends_R + counts_R)[self.slots]
-        self.long = [
-            Long(slot, int(ends_R[slot]) - self.counts[slot], self.counts[slot], self.cached[slot])
-            for slot in (counts_R > 1).nonzero()[0].tolist()
-        ]
-        self.any_single = 1 in self.counts
-
-    @property
-    def positions(self) -> NDArray[np.int64]:
-        """The position of every token in its own row."""
-        return self.places + self.head
-
-    def index(self, name: str, device: torch.device) -> torch.Tensor:
-        """Return one of the arrays of integers as a tensor on a device."""
-        if (name, device) not in self._on_device:
-            self._on_device[name, device] = torch.from_numpy(getattr(self, name)).to(device)
-        return self._on_device[name, device]
-
-    def read_places_from(self, places_N: torch.Tensor) -> None:
-        """Read places from a buffer from now on; for passes of one token per slot."""
-        for name in ("places", "last_places"):
-            self._on_device[name, places_N.device] = places_N
-
-    def forget_hidden(self) -> None:
-        """Find out anew what is hidden, since the places have changed."""
-        self._hiding.clear()
-
-    def hidden(self, device: torch.device, window: int | None) -> torch.Tensor:
-        """Return which positions of its slot the last token of each may not see; shape n, 1, 1, T."""
-        return self._hidden_once(
-            ("own", device, window),
-            lambda: _hidden(self.index("last_places", device)[:, None], 0, self.longest, window)[:, None, None],
-        )
-
-    def hidden_head(self, device: torch.device, window: int) -> torch.Tensor:
-        """Return which positions of the head the last token of each slot may not see; shape n, P."""
-        query = self.index("last_places", device)[:, None] + self.head
-        return self._hidden_once(("head", device, window), lambda: _hidden(query, 0, self.head, window))
-
-    def hidden_from(
-        self, row: "Long", first: int, length: int, device: torch.device, window: int | None
-    ) -> torch.Tensor:
-        """Return which of the positions from `first` on each token of a long row may not see; shape s, length."""
-
-        def make() -> torch.Tensor:
-            start = self.head + row.cached
-            query_N1 = torch.arange(start, start + row.count, device=device)[:, None]
-            return _hidden(query_N1, first, length, window)
-
-        return self._hidden_once((row, first, device, window), make)
-
-    def _hidden_once(self, key: Any, make: Callable[[], torch.Tensor]) -> torch.Tensor:
-        if key not in self._hiding:
-            self._hiding[key] = make()
-        return self._hiding[key]
-
-
-def _hidden(query_N1: torch.Tensor, first: int, length: int, window: int | None) -> torch.Tensor:
-    key_L = torch.arange(first, first + length, device=query_N1.device)
-    hidden_NL = key_L > query_N1
-    return hidden_NL if window is None else hidden_NL | (key_L <= query_N1 - window)
-
-
-@dataclass(frozen=True)
-class Long:
-    """A row with several tokens in a pass: its slot, its first token in the pass, how many, cached before."""
-
-    slot: int
-    first: int
-    count: int
-    cached: int
 
 
 @dataclass
@@ -135,12 +39,18 @@ class _Layer:
 
 
 class SlotCache(Cache):  # type: ignore[misc]
-    """Keys and values of the shared head and of every row; handed to the model as its cache."""
+    """Keys and values of the shared head and of every row; handed to the model as its cache.
+
+    Attributes:
+        head: tokens of the head.
+        moves: how often any of the keys and values have come to stand elsewhere in memory.
+        plan: the pass that is being made.
+    """
 
     def __init__(self) -> None:
         super().__init__(layers=[])
         self._stored: list[_Layer] = []
-        self.head = 0
+        self.head = self.moves = 0
         self.plan: Pass | None = None
         self._current = 0
 
@@ -157,7 +67,8 @@ class SlotCache(Cache):  # type: ignore[misc]
             self._stored.append(_Layer())
         self._current = layer_idx
         layer = self._stored[layer_idx]
-        layer.slots = _roomy(layer.slots, (key_states, value_states), len(plan.counts), plan.longest)
+        self._move(layer, _roomy(layer.slots, (key_states, value_states), len(plan.counts), plan.longest))
+        assert layer.slots is not None
         index = plan.index("slots", key_states.device), plan.index("places", key_states.device)
         for stored, new in zip(layer.slots, (key_states, value_states), strict=True):
             stored[index[0], :, index[1]] = new[0].transpose(0, 1)
@@ -169,11 +80,18 @@ class SlotCache(Cache):  # type: ignore[misc]
         if layer.slots is None:
             raise ValueError("a layer attends before it has stored anything")
         queries_HND = query[0]
+        if plan.all_single:
+            return _decode(queries_HND, layer, plan, scoring)[None]
         out_NHD = query.new_empty(query.shape[2], query.shape[1], layer.slots[1].shape[-1])
         if plan.any_single:
             last, fed = plan.index("last", query.device), plan.index("fed", query.device)
             found_BHD = _decode(queries_HND[:, last], layer, plan, scoring)
             out_NHD[plan.index("last_fed", query.device)] = found_BHD[fed]
+        if plan.long and plan.together:
+            tokens_N = plan.index("long_tokens", query.device).flatten()
+            # Repeated tokens are computed alike, so that it does not matter which of them is kept.
+            out_NHD[tokens_N] = _read_together(queries_HND[:, tokens_N], layer, plan, scoring)
+            return out_NHD[None]
         for row in plan.long:
             part_HND = queries_HND[:, row.first : row.first + row.count]
             out_NHD[row.first : row.first + row.count] = _read(part_HND, layer, plan, row, scoring)
@@ -186,6 +104,14 @@ class SlotCache(Cache):  # type: ignore[misc]
                 keys, values = (stored[0, :, :length].clone() for stored in layer.slots)
                 layer.head, layer.slots = (keys, values), None
         self.head = length
+        self.moves += 1
+
+    def forget_head(self) -> None:
+        """Let rows begin with nothing in common, and empty every slot."""
+        for layer in self._stored:
+            layer.head = layer.slots = None
+        self.head = 0
+        self.moves += 1
 
     def copy(self, moves: Sequence[tuple[int, int]], length: int) -> None:
         """Copy the first `length` positions of slots into others; `moves` are pairs of source and target."""
@@ -193,7 +119,7 @@ class SlotCache(Cache):  # type: ignore[misc]
         by_device: dict[torch.device, tuple[torch.Tensor, ...]] = {}
         for layer in self._stored:
             if layer.slots is not None:
-                layer.slots = _roomy(layer.slots, layer.slots, room, length)
+                self._move(layer, _roomy(layer.slots, layer.slots, room, length))
                 device = layer.slots[0].device
                 if device not in by_device:
                     by_device[device] = torch.tensor(moves, device=device).unbind(1)
@@ -205,25 +131,24 @@ class SlotCache(Cache):  # type: ignore[misc]
         """Make room for so many slots of so many positions in every layer that has any."""
         for layer in self._stored:
             if layer.slots is not None:
-                layer.slots = _roomy(layer.slots, layer.slots, slots, length)
+                self._move(layer, _roomy(layer.slots, layer.slots, slots, length))
 
     @property
     def capacity(self) -> int:
         """Positions that every slot has room for."""
         return min((layer.slots[0].shape[2] for layer in self._stored if layer.slots is not None), default=0)
 
-    @property
-    def addresses(self) -> tuple[int, ...]:
-        """Where the keys and values are in memory, and how far apart: empty while there are none."""
-        tensors = [side for layer in self._stored for side in (*(layer.head or ()), *(layer.slots or ()))]
-        return tuple(number for side in tensors for number in (side.data_ptr(), *side.shape))
-
     def shrink(self, slots: int, length: int) -> None:
         """Give back the memory beyond so many slots of so many positions."""
         for layer in self._stored:
             if layer.slots is not None:
                 keys, values = (stored[:slots, :, :length].clone() for stored in layer.slots)
-                layer.slots = keys, values
+                self._move(layer, (keys, values))
+
+    def _move(self, layer: _Layer, slots: tuple[torch.Tensor, torch.Tensor]) -> None:
+        if slots is not layer.slots:
+            layer.slots = slots
+            self.moves += 1
 
     @property
     def _planned(self) -> Pass:
@@ -266,13 +191,51 @@ def _read(query_HND: torch.Tensor, layer: _Layer, plan: Pass, row: Long, scoring
     return found_KRND.reshape(kinds * groups, row.count, -1).transpose(0, 1)
 
 
+def _read_together(query_HND: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring) -> torch.Tensor:
+    """Attend from the tokens of all slots that are fed several, R with N each; returns shape R x N, heads, D."""
+    assert layer.slots is not None
+    (heads, _, depth), kinds, device = query_HND.shape, layer.slots[0].shape[1], query_HND.device
+    slots_R, groups = plan.index("long_slots", device), heads // kinds
+    length = max(row.cached + row.count for row in plan.long)
+    # Query heads that share keys are read as further queries of one head.
+    query_KGRND = query_HND.reshape(kinds, groups, len(slots_R), -1, depth)
+    query_RKQD = query_KGRND.permute(2, 0, 1, 3, 4).reshape(len(slots_R), kinds, -1, depth)
+    hidden = plan.hidden_together(plan.head, length, device, scoring.window)[:, None].repeat(1, 1, groups, 1)
+    keys, values = (stored[slots_R, :, :length] for stored in layer.slots)
+    own = Keys(keys, values, hidden)
+    if layer.head is None:
+        found_RKQD = attend(query_RKQD, own, scoring)
+    else:
+        found_RKQD = joined(_on_head(query_RKQD, layer, plan, scoring), part(query_RKQD, own, scoring))
+    found_RKGND = found_RKQD.reshape(len(slots_R), kinds, groups, -1, found_RKQD.shape[-1])
+    return found_RKGND.permute(0, 3, 1, 2, 4).reshape(query_HND.shape[1], heads, -1)
+
+
+def _on_head(
+    query_RKQD: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the part of the head for the tokens of all slots that are fed several, as `part` does."""
+    assert layer.head is not None
+    rows, kinds, count, depth = query_RKQD.shape
+    hidden = None
+    if scoring.window is not None:
+        hidden_RNP = plan.hidden_together(0, plan.head, query_RKQD.device, scoring.window)
+        hidden = hidden_RNP.repeat(1, count // hidden_RNP.shape[1], 1).flatten(0, 1)
+    head = Keys(layer.head[0][None], layer.head[1][None], hidden)
+    out, log_sum = part(query_RKQD.transpose(0, 1).reshape(1, kinds, rows * count, depth), head, scoring)
+    return (
+        out.reshape(kinds, rows, count, -1).transpose(0, 1),
+        log_sum.reshape(kinds, rows, count).transpose(0, 1),
+    )
+
+
 def _decode(query_HBD: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring) -> torch.Tensor:
     """Attend from one token of every slot; returns shape n, heads, D."""
     assert layer.slots is not None
     (heads, count, depth), kinds, device = query_HBD.shape, layer.slots[0].shape[1], query_HBD.device
     groups = heads // kinds
     keys, values = (stored[:count, :, : plan.longest] for stored in layer.slots)
-    own = Keys(keys, values, plan.hidden(device, scoring.window))
+    own = Keys(keys, values, plan.hidden(device, scoring.window), added=plan.added(query_HBD, scoring.window))
     query_BKRD = query_HBD.transpose(0, 1).reshape(count, kinds, groups, depth)
     if layer.head is None:
         return attend(query_BKRD, own, scoring).reshape(count, heads, -1)
@@ -334,7 +297,7 @@ def _accepts(kind: Any) -> frozenset[str]:
     return frozenset(inspect.signature(kind.forward).parameters)
 
 
-def feed(model: Any, cache: SlotCache, plan: Pass, tokens: Sequence[int]) -> torch.Tensor:
+def feed(model: Any, cache: SlotCache, plan: Pass, tokens: Sequence[int] | NDArray[np.int64]) -> torch.Tensor:
     """Make one pass; return logits (n, V; float32) after the last token of every slot that was fed, in their order."""
     tokens_BN = torch.from_numpy(np.array([tokens])).to(model.device)
     return forward(model, cache, plan, tokens_BN, plan.index("positions", model.device)[None]).float()

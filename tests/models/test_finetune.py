@@ -1,6 +1,10 @@
 """Laws of the bake: it learns, keeps the best weights, and an interruption changes nothing."""
 
 import math
+import shutil
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -43,6 +47,14 @@ def baked(directory, settings=SETTINGS, model=None, train=None, heldout=None, on
     train, heldout = train or counting_examples(24), heldout or counting_examples(6, seed=1)
     report = bake(model, train, heldout, settings, directory, on_progress, token_ids=TOKEN_IDS, key=key)
     return model, report
+
+
+@cache
+def llama_baked(**values):
+    """The weights and the report of the small Llama's bake that nothing disturbs, with other settings."""
+    with TemporaryDirectory() as directory:
+        model, report = baked(Path(directory), settings_with(**values))
+    return weights_of(model), report
 
 
 def weights_of(model):
@@ -180,11 +192,22 @@ def test_the_best_weights_are_kept_and_not_the_last(tmp_path):
     assert any("never fell" in warning for warning in report.warnings)
 
 
+def gpt2_settings(method):
+    return settings_with(method=method, dropout=0.1)
+
+
+@cache
+def gpt2_never_interrupted(method):
+    with TemporaryDirectory() as directory:
+        model, report = baked(Path(directory), gpt2_settings(method), tiny_model("gpt2", tied=True))
+    return weights_of(model), report
+
+
 @pytest.mark.parametrize("method", ["lora", "full"])
 @pytest.mark.parametrize("stops", [(1,), (2,), (3, 5), (4, 7, 8)])
 def test_an_interrupted_bake_ends_with_the_same_bits(method, stops, tmp_path):
-    settings = settings_with(method=method, dropout=0.1)
-    whole, whole_report = baked(tmp_path / "whole", settings, tiny_model("gpt2", tied=True))
+    settings = gpt2_settings(method)
+    whole, whole_report = gpt2_never_interrupted(method)
     assert whole_report.steps >= 9
     on_progress = stop_at(*stops)
     for _ in stops:
@@ -193,7 +216,7 @@ def test_an_interrupted_bake_ends_with_the_same_bits(method, stops, tmp_path):
     seen = []
     resumed, report = baked(tmp_path / "cut", settings, tiny_model("gpt2", tied=True), on_progress=seen.append)
     assert seen[0].step == stops[-1] // 2 * 2 + 1
-    assert same_weights(weights_of(resumed), weights_of(whole))
+    assert same_weights(weights_of(resumed), whole)
     assert report == whole_report
 
 
@@ -237,10 +260,24 @@ def test_only_the_newest_checkpoint_is_kept(tmp_path):
     assert {path.name for path in newest.iterdir()} == names
 
 
+@pytest.fixture(scope="module")
+def interrupted_short(tmp_path_factory):
+    """A bake of a few steps that ended at its first checkpoint."""
+    directory = tmp_path_factory.mktemp("interrupted")
+    interrupted(directory, step=2, **short())
+    return directory
+
+
+def short():
+    """The inputs of a bake of a few steps, for what shows when it begins."""
+    return {"settings": settings_with(num_epochs=2), "train": counting_examples(12)}
+
+
 @pytest.mark.parametrize("name", ["state.json", "weights.safetensors", "best.safetensors", "optimizer.pt"])
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "empty"])
-def test_a_damaged_checkpoint_is_passed_over_with_a_warning(name, damage, tmp_path):
-    path = interrupted(tmp_path, step=2) / name
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(name, damage, tmp_path, interrupted_short):
+    shutil.copytree(interrupted_short, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "step-00000002" / name
     content = path.read_bytes()
     if damage == "missing":
         path.unlink()
@@ -249,24 +286,31 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(name, damage, tmp_pa
         flipped = content[:half] + bytes([content[half] ^ 0x80]) + content[half + 1 :]
         path.write_bytes({"truncated": content[:half], "flipped": flipped, "empty": b""}[damage])
     seen = []
-    _, report = baked(tmp_path, settings_with(num_epochs=3), on_progress=seen.append)
+    _, report = baked(tmp_path, **short(), on_progress=seen.append)
     assert seen[0].step == 1
     assert len(report.warnings) == 1 and "checkpoint step-00000002 was not used" in report.warnings[0]
     assert "\n" not in report.warnings[0]
 
 
+def test_an_undamaged_checkpoint_of_the_same_bake_is_used(tmp_path, interrupted_short):
+    shutil.copytree(interrupted_short, tmp_path, dirs_exist_ok=True)
+    seen = []
+    _, report = baked(tmp_path, **short(), on_progress=seen.append)
+    assert seen[0].step == 3 and not report.warnings
+
+
 @pytest.mark.parametrize("change", ["key", "settings", "examples", "heldout", "method"])
-def test_a_checkpoint_of_another_bake_is_passed_over(change, tmp_path):
-    interrupted(tmp_path)
+def test_a_checkpoint_of_another_bake_is_passed_over(change, tmp_path, interrupted_short):
+    shutil.copytree(interrupted_short, tmp_path, dirs_exist_ok=True)
     other = {
         "key": {"key": "another model"},
-        "settings": {"settings": settings_with(learning_rate=2e-2)},
-        "examples": {"train": counting_examples(24, seed=9)},
+        "settings": {"settings": settings_with(num_epochs=2, learning_rate=2e-2)},
+        "examples": {"train": counting_examples(12, seed=9)},
         "heldout": {"heldout": counting_examples(6, seed=9)},
-        "method": {"settings": settings_with(**FULL)},
+        "method": {"settings": settings_with(num_epochs=2, **FULL)},
     }[change]
     seen = []
-    _, report = baked(tmp_path, on_progress=seen.append, **other)
+    _, report = baked(tmp_path, on_progress=seen.append, **(short() | other))
     assert seen[0].step == 1 and "other inputs or settings" in report.warnings[0]
 
 
@@ -316,9 +360,8 @@ def test_the_callers_generator_and_mode_are_left_alone(tmp_path):
 
 
 def test_the_seed_decides_the_outcome(tmp_path):
-    one, other, same = (
-        weights_of(baked(tmp_path / str(index), settings_with(seed=seed))[0]) for index, seed in enumerate((0, 1, 0))
-    )
+    one, _ = llama_baked()
+    other, same = (weights_of(baked(tmp_path / str(seed), settings_with(seed=seed))[0]) for seed in (1, SETTINGS.seed))
     assert same_weights(one, same) and not same_weights(one, other)
 
 
@@ -335,9 +378,9 @@ def test_weight_decay_leaves_rows_alone_that_no_token_touches(tmp_path):
 
 @pytest.mark.parametrize("values", [{}, FULL])
 def test_gradient_checkpointing_changes_no_weight_and_is_off_afterwards(values, tmp_path):
-    plain, _ = baked(tmp_path / "plain", settings_with(**values))
+    plain, _ = llama_baked(**values)
     model, report = baked(tmp_path / "saving", settings_with(gradient_checkpointing=True, **values))
-    for name, value in weights_of(plain).items():
+    for name, value in plain.items():
         torch.testing.assert_close(model.get_parameter(name), value, atol=1e-6, rtol=0)
     assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
@@ -346,8 +389,8 @@ def test_gradient_checkpointing_changes_no_weight_and_is_off_afterwards(values, 
 
 @pytest.mark.parametrize("error", [ERRORS["gpu"], ERRORS["cpu"]], ids=["gpu", "cpu"])
 def test_memory_that_runs_out_turns_checkpointing_on_and_changes_no_weight(error, tmp_path, monkeypatch):
-    settings = settings_with(dropout=0.1, gradient_accumulation=2, train_batch_size=1)
-    plain, whole = baked(tmp_path / "plain", settings)
+    values = {"dropout": 0.1, "gradient_accumulation": 2, "train_batch_size": 1}
+    plain, whole = llama_baked(**values)
     backward, calls = TargetLoss.backward, iter(range(1000))
 
     def one_too_large(self, batch, share):
@@ -357,10 +400,10 @@ def test_memory_that_runs_out_turns_checkpointing_on_and_changes_no_weight(error
         return found
 
     monkeypatch.setattr(TargetLoss, "backward", one_too_large)
-    model, report = baked(tmp_path / "saving", settings)
+    model, report = baked(tmp_path / "saving", settings_with(**values))
     assert report.warnings == ("memory ran out in step 2: gradients are checkpointed from there",)
     assert report.curve[-1].tokens == whole.curve[-1].tokens
-    for name, value in weights_of(plain).items():
+    for name, value in plain.items():
         torch.testing.assert_close(model.get_parameter(name), value, atol=1e-6, rtol=0)
     assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
@@ -385,7 +428,7 @@ def test_a_recurrent_model_bakes_with_one_example_per_row(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("values", [{}, FULL])
 def test_half_precision_models_learn_as_well_and_keep_their_dtype(values, dtype, tmp_path):
-    _, exact = baked(tmp_path / "exact", settings_with(**values))
+    _, exact = llama_baked(**values)
     model, report = baked(tmp_path / "half", settings_with(**values), tiny_model("llama", tied=True, dtype=dtype))
     assert math.isclose(report.best_heldout_loss, exact.best_heldout_loss, rel_tol=0.01)
     assert exact.best_heldout_loss < 0.95 * exact.first_heldout_loss

@@ -322,6 +322,7 @@ def test_attention_by_model_class():
     assert choose_attention("auto", llama, CPU, torch.float32) == "sdpa"
     # sdpa has no soft cap on attention logits, which Gemma 2 needs.
     assert choose_attention("auto", gemma2, CPU, torch.float32) == "eager"
+    assert choose_attention("auto", llama, CPU, torch.float32, soft_cap=True) == "eager"
     for name, expected in (("sdpa", "does not support it"), ("flash_attention_2", "needs a CUDA device")):
         with pytest.raises(ConfigError, match=expected):
             choose_attention(name, gemma2, CPU, torch.float32)

@@ -183,7 +183,7 @@ def test_attention_by_spans_gives_the_logits_and_gradients_of_the_mask(architect
     torch.testing.assert_close(spans_grad, masked_grad, atol=close, rtol=close)
 
 
-def varlen_on_cpu(query, key, value, bounds, bounds_k, most, most_k, *, scale, window_size, enable_gqa):
+def varlen_on_cpu(query, key, value, bounds, bounds_k, most, most_k, *, scale, window_size, enable_gqa=False):
     """The kernel's contract, for machines without a GPU: pieces of one long row, each causal."""
     assert window_size == (-1, 0) and torch.equal(bounds, bounds_k) and most == most_k == int(bounds.diff().max())
     pieces = zip(*(torch.split(states, bounds.diff().tolist()) for states in (query, key, value)), strict=True)
@@ -195,14 +195,15 @@ def varlen_on_cpu(query, key, value, bounds, bounds_k, most, most_k, *, scale, w
     return torch.cat([one[0].transpose(0, 1) for one in found])
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
-def test_spans_by_the_flash_kernel_are_the_spans_one_by_one(architecture, monkeypatch):
+@pytest.mark.parametrize(("architecture", "groups"), [("llama", True), ("llama", False), ("gpt2", True)])
+def test_spans_by_the_flash_kernel_are_the_spans_one_by_one(architecture, groups, monkeypatch):
     """Without a GPU only what is handed to the kernel is tested; the model's own probe tests the kernel where it is."""
     batch = collate([random_examples(7)[:4]], packed=True, dtype=torch.float32, device=CPU, masked=False)
     found = []
     for flash in (False, True):
         monkeypatch.setattr(packed_attention, "fits_flash", lambda *_, flash=flash: flash)
         monkeypatch.setattr(packed_attention, "flash_varlen", varlen_on_cpu)
+        monkeypatch.setattr(packed_attention, "_TAKES_GROUPS", groups)
         model = tiny_model(architecture)
         layout, _ = choose_layout(model, [5, 9], Layout(48, True, 4, 1))
         assert described(model, layout) == f"{'flash' if flash else 'sdpa'}, example by example"

@@ -13,7 +13,9 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # kfp looks for a package of this name and would find the repository's folder of image files.
@@ -21,9 +23,16 @@ sys.modules["docker"] = None  # type: ignore[assignment]
 
 from kfp import components, local
 from kfp.local import config, io, status, subprocess_task_handler
+from kfp.local.orchestrator import task_executor
 from warm_forge import run_warm
 
 COMPILED = Path(__file__).resolve().parents[2] / "pipelines" / "compiled"
+
+
+@cache
+def loaded(compiled: str) -> Any:
+    """Read a compiled pipeline; it takes long."""
+    return components.load_component_from_file(str(COMPILED / compiled))
 
 
 _parent_input = io.IOStore.get_parent_input
@@ -103,12 +112,14 @@ class Cluster:
 
         monkeypatch.setattr(subprocess_task_handler, "SubprocessTaskHandler", ProcessHandler)
         monkeypatch.setattr(io.IOStore, "get_parent_input", channel_value)
+        # The minutes that a platform waits before it tries again prove nothing here.
+        monkeypatch.setattr(task_executor, "time", SimpleNamespace(sleep=lambda seconds: None))
         # What kfp.local leaves behind: tasks side by side swap `print` and may not put it back, and once initialised
         # it runs every component that anybody calls.
         monkeypatch.setattr(builtins, "print", builtins.print)
         monkeypatch.setattr(config.LocalExecutionConfig, "instance", None)
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(self.root), raise_on_error=True)
-        components.load_component_from_file(str(COMPILED / compiled))(**arguments)
+        loaded(compiled)(**arguments)
 
     def stages(self) -> list[str]:
         return [container.stage for container in self.ran]

@@ -1,5 +1,6 @@
 """The compiled pipelines: up to date, one contract for all containers, and placed as their platforms say."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ SHIPPED_FILES = sorted((HERE / "compiled").glob("*.yaml"))
 COMPILED = [path for path in SHIPPED_FILES if path.name.startswith("quietstar")]
 
 
+@cache
 def documents(path: Path) -> tuple[dict, dict]:
     pipeline, platform = yaml.safe_load_all(path.read_text())
     return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -39,6 +40,7 @@ TINY = {
 del TINY["evolution"]
 
 
+@cache
 def documents() -> tuple[dict, dict]:
     pipeline, platform = yaml.safe_load_all(PACKAGE.read_text())
     return pipeline, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]

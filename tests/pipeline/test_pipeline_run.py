@@ -83,7 +83,6 @@ def test_a_bake_that_learnt_nothing_is_rejected(tmp_path, monkeypatch):
 
 
 def test_a_killed_round_is_run_again_to_the_same_result(tmp_path, monkeypatch, baseline_wins):
-    monkeypatch.setattr("kfp.local.orchestrator.task_executor.time.sleep", lambda seconds: None)
     disturbed = {("evaluate-round", 0): 137}
     again = Cluster(tmp_path, disturb=lambda stage, count: disturbed.get((stage, count)))
     again.run(monkeypatch, **arguments("baseline_wins"))

@@ -1,6 +1,7 @@
 """Submitting and scheduling, with the real client against a server that speaks the API."""
 
 import json
+from functools import cache
 
 import pytest
 import yaml
@@ -23,6 +24,7 @@ def server(monkeypatch, tmp_path):
         yield state
 
 
+@cache
 def groups() -> dict[str, str]:
     """The graph's branches by the name of their end, out of the compiled file."""
     first = next(iter(yaml.safe_load_all(PACKAGE.read_text())))

@@ -116,7 +116,7 @@ def test_a_named_root_that_cannot_be_written_to_is_refused_before_anything_is_sp
 
 def test_a_store_that_keeps_no_conditions_is_refused(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Obliging) as store:
-        threading.Thread(target=store.serve_forever, daemon=True).start()
+        threading.Thread(target=store.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{store.server_port}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
