@@ -66,7 +66,7 @@ def main() -> int:
         return 0
     sizes = [round(given.most / given.factor**power) for power in reversed(range(given.points))]
     show("questions", sizes, [point(size, 1, given.stages) for size in sizes])
-    # Sampled rows cost about a hundred times what judged ones do.
+    # Sampled rows cost many times what judged ones do.
     for these, asked in ((SAMPLING, given.most // 40), (JUDGING, given.most // 10)):
         stages = [stage for stage in given.stages if stage in these]
         points = [point(max(asked, BASE), count, stages) for count in ROUNDS if stages]
@@ -94,7 +94,7 @@ def show(what: str, sizes: Sequence[int], points: Sequence[dict[str, list[float]
     """Print a line for every stage."""
     for stage in points[0] if points else ():
         seconds, memory = zip(*(found[stage] for found in points), strict=True)
-        exponent = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
+        exponent = np.polyfit(np.log(sizes), np.log(seconds), 1)[0] if len(sizes) > 1 else float("nan")
         listed = ", ".join(f"{n}: {s:.3g} s {m:.1f} MiB" for n, s, m in zip(sizes, seconds, memory, strict=True))
         print(f"{stage} by {what}: {listed}; exponent of time {exponent:.2f}")
 
