@@ -115,7 +115,8 @@ class RunDirectory:
         place = self.root / "partial" / name
         out = place / "out"
         with writing_to(self.root):
-            write_atomic(out / PARAMETERS, json.dumps(dict(outcome.parameters), sort_keys=True))
+            # Both are forced to disk with everything else that is moved.
+            (out / PARAMETERS).write_text(json.dumps(dict(outcome.parameters), sort_keys=True), encoding="utf-8")
             receipt = Receipt(
                 stage=name,
                 key=key,
@@ -126,7 +127,7 @@ class RunDirectory:
                 computed_by=outcome.computed_by,
                 finished_at=_now(),
             )
-            write_atomic(out / RECEIPT, receipt.model_dump_json(indent=2) + "\n")
+            (out / RECEIPT).write_text(receipt.model_dump_json(indent=2) + "\n", encoding="utf-8")
             move_into_place(out, self.final(name))
             shutil.rmtree(place)
         return receipt

@@ -4,7 +4,8 @@
 
 Time does not depend on what the weights are, so none are read from disk; the shape is given by the options and its
 tokenizer is the bundled champion's. Rows end at random, one token in `--mean` ends a row, as answers of several lengths
-do. Every figure is the median of `--runs` runs after one that warms up, with the smallest and the largest.
+do. Every figure is the median of `--runs` runs after one that warms up, with the smallest and the largest; the slower
+engines are run once, behind the first one's runs, which have warmed the GPU's libraries up.
 
     device      bandwidth of a copy (bytes read and written) and rate of a matrix product, the ceilings of what follows
     decode      one length for all rows: loops of forward passes and argmax over transformers' DynamicCache and
@@ -104,10 +105,10 @@ def wait(given: argparse.Namespace) -> None:
         torch.cuda.synchronize()
 
 
-def times(given: argparse.Namespace, run: Callable[[], Any]) -> tuple[list[float], Any]:
-    """Return the seconds of several runs after one that warms up, and what the last gave."""
-    found, result = [], run()
-    for _ in range(given.runs):
+def times(given: argparse.Namespace, run: Callable[[], Any], slow: bool = False) -> tuple[list[float], Any]:
+    """Return the seconds of several runs after one that warms up, or of a single one, and what the last gave."""
+    found, result = [], None if slow else run()
+    for _ in range(1 if slow else given.runs):
         wait(given)
         began = time.perf_counter()
         result = run()
@@ -197,7 +198,7 @@ def sampling(given: argparse.Namespace, extended: Any) -> None:
     shared = [Request(head + ids, direct_script(()), 4 * k + n) for k, ids in enumerate(asked) for n in range(4)]
     for kind, requests in (("prompts of their own", own), (f"head of {given.head}, 4 each", shared)):
         for name, engine in engines.items():
-            spent, found = times(given, partial(engine.sample, requests, given.batch_size))
+            spent, found = times(given, partial(engine.sample, requests, given.batch_size), engine is not graphs)
             tokens = sum(row.tokens for row in found)
             show(
                 f"{name}",

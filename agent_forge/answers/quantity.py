@@ -95,18 +95,18 @@ class Quantity:
         """
         if self.value is None or other.value is None:
             return False
-        if self.percent == other.percent:
-            return bool(self._readings(question, False) & other._readings(question, False))
-        return bool(self._readings(question, True) & other._readings(question, True))
+        percent_counts = self.percent != other.percent
+        theirs = other._readings(question, percent_counts)
+        return any(reading in theirs for reading in self._readings(question, percent_counts))
 
-    def _readings(self, question: str, percent_counts: bool) -> set[Fraction]:
+    def _readings(self, question: str, percent_counts: bool) -> list[Fraction]:
         if self.value is None:
-            return set()
-        readings = {self.value}
+            return []
+        readings = [self.value]
         if self.percent and percent_counts:
-            readings.add(self.value / 100)
+            readings.append(self.value / 100)
         if self.scale and self.scale in question.lower():
-            readings.add(self.value / _SCALES[self.scale])
+            readings.append(self.value / _SCALES[self.scale])
         return readings
 
     def __str__(self) -> str:
@@ -159,8 +159,8 @@ def _quantity(token: re.Match[str]) -> Quantity:
     scale = (token["scale"] or "").lower()
     start = token.start()
     value = _token_value(token)
-    if value is not None:
-        value *= _SCALES.get(scale, 1000 if token["kilo"] else 1)
+    if value is not None and (scale or token["kilo"]):
+        value *= _SCALES.get(scale, 1000)
     return Quantity(start, token.end(), value, bool(token["percent"]), scale)
 
 
@@ -175,7 +175,9 @@ def _token_value(token: re.Match[str]) -> Fraction | None:
     if value is None:
         return None
     negative = (token["sign"] == "-") != bool(token["negative"])
-    return _scaled(-value if negative else value, token["e"] or token["power"] or "0")
+    exponent = token["e"] or token["power"]
+    value = -value if negative else value
+    return value if exponent is None else _scaled(value, exponent)
 
 
 def _run_value(run: str) -> Fraction | None:

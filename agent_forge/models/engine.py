@@ -24,7 +24,7 @@ from agent_forge.models.prompting import Prompting
 from agent_forge.models.rows import Numbers, Row, Rows
 from agent_forge.models.sample import Request, Sampled, TransformersSampler, plan_batches, rule_out
 from agent_forge.models.slots import SlotCache, feed, running
-from agent_forge.models.steps import AHEAD, CHOSEN, Ahead, Choice, Record, Steps, rounded
+from agent_forge.models.steps import AHEAD, CHOSEN, Ahead, Choice, Record, Steps, in_places, rounded
 from agent_forge.models.straight import StraightTokens
 from agent_forge.thoughts import ThoughtRules
 
@@ -41,7 +41,7 @@ LEAST_HEAD = 8
 REFILLED = 1 / 4
 # There slots of rows that are done take part for nothing until fewer slots are at most this share of them.
 CLOSED = 1 / 2
-# There slots may take so many times the memory that rows come to need.
+# There slots are made shorter once they take so many times the memory that rows come to need.
 ROOMY = 2
 
 
@@ -204,9 +204,10 @@ class _Run:
         """Let slots be as long as rows can come to be; the rows that come later are shorter, and then more of them."""
         if self._steps is None or not self.slots:
             return
-        self._steps.room = max(row.need for row in self.slots) + AHEAD
-        if len(self.slots) * self.cache.capacity > ROOMY * (self.budget + len(self.slots) * AHEAD):
-            self.cache.shrink(len(self.slots), self._steps.room)
+        self._steps.room = room = in_places(max(row.need for row in self.slots) + AHEAD)
+        taken = len(self.slots) * self.cache.capacity
+        if self.cache.capacity >= ROOMY * room and taken >= ROOMY * self.budget:
+            self.cache.shrink(len(self.slots), room)
 
     def _has_room(self, number: int, taken: int, present: int) -> bool:
         if not present:

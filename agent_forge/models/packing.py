@@ -14,6 +14,7 @@ so that epochs differ and no row is far from full.
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -60,7 +61,7 @@ class TrainingExample:
                 " mark the tokens to be learnt"
             )
 
-    @property
+    @cached_property
     def targets(self) -> int:
         """Number of tokens that count in the loss."""
         return sum(self.supervised[1:])

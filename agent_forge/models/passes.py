@@ -42,6 +42,7 @@ class Pass:
             for slot in (counts_R > 1).nonzero()[0].tolist()
         ]
         self.any_single = bool((counts_R == 1).any())
+        self.all_single = bool((counts_R == 1).all())
 
     @property
     def positions(self) -> NDArray[np.int64]:
@@ -88,6 +89,14 @@ class Pass:
         return self._hidden_once(
             ("own", device, window),
             lambda: _hidden(self.index("last_places", device)[:, None], 0, self.longest, window)[:, None, None],
+        )
+
+    def added(self, like: torch.Tensor, window: int | None) -> torch.Tensor:
+        """Return the same as what is added to scores, in the dtype of `like`: 0 or -inf."""
+        hidden = self.hidden(like.device, window)
+        return self._hidden_once(
+            ("added", like.device, like.dtype, window),
+            lambda: torch.zeros_like(hidden, dtype=like.dtype).masked_fill_(hidden, -torch.inf),
         )
 
     def hidden_head(self, device: torch.device, window: int) -> torch.Tensor:

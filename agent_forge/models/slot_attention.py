@@ -32,19 +32,21 @@ class Keys:
     Attributes:
         hidden: which keys a query may not see, broadcast to the scores' shape; None when all are seen.
         causal: as many queries as keys, each sees those up to its own place.
+        added: `hidden` as what is added to the scores, in the dtype of the queries, where it is at hand.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
     hidden: torch.Tensor | None = None
     causal: bool = False
+    added: torch.Tensor | None = None
 
 
 def attend(query: torch.Tensor, own: Keys, scoring: Scoring) -> torch.Tensor:
     """Attend to one set of keys; query (b, h, n, D), result of the same shape."""
     if scoring.softcap is not None:
         return _part(query, own, scoring)[0]
-    mask = None if own.hidden is None else ~own.hidden
+    mask = own.added if own.added is not None or own.hidden is None else ~own.hidden
     return F.scaled_dot_product_attention(
         query, own.keys, own.values, attn_mask=mask, is_causal=own.causal, scale=scoring.scale
     )
@@ -79,7 +81,7 @@ def _fused_on_cpu(query: torch.Tensor, keys: Keys, scoring: Scoring) -> tuple[to
     kernel: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
     if kernel is None:
         return None
-    mask = None if keys.hidden is None else _added(keys.hidden, query)
+    mask = None if keys.hidden is None else _added(keys, query)
     out, log_sum = kernel(query, keys.keys, keys.values, is_causal=keys.causal, attn_mask=mask, scale=scoring.scale)
     return out, log_sum
 
@@ -93,9 +95,12 @@ def _fused_on_gpu(query: torch.Tensor, keys: Keys, scoring: Scoring) -> tuple[to
     return out, log_sum
 
 
-def _added(hidden: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
-    added = torch.zeros(hidden.shape, dtype=query.dtype, device=query.device).masked_fill_(hidden, -torch.inf)
-    return added.expand(*hidden.shape[:-2], query.shape[-2], hidden.shape[-1])
+def _added(keys: Keys, query: torch.Tensor) -> torch.Tensor:
+    assert keys.hidden is not None
+    added = keys.added
+    if added is None:
+        added = torch.zeros_like(keys.hidden, dtype=query.dtype).masked_fill_(keys.hidden, -torch.inf)
+    return added.expand(*added.shape[:-2], query.shape[-2], added.shape[-1])
 
 
 def _part(query: torch.Tensor, keys: Keys, scoring: Scoring) -> tuple[torch.Tensor, torch.Tensor]:

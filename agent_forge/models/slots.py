@@ -80,6 +80,8 @@ class SlotCache(Cache):  # type: ignore[misc]
         if layer.slots is None:
             raise ValueError("a layer attends before it has stored anything")
         queries_HND = query[0]
+        if plan.all_single:
+            return _decode(queries_HND, layer, plan, scoring)[None]
         out_NHD = query.new_empty(query.shape[2], query.shape[1], layer.slots[1].shape[-1])
         if plan.any_single:
             last, fed = plan.index("last", query.device), plan.index("fed", query.device)
@@ -233,7 +235,7 @@ def _decode(query_HBD: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring
     (heads, count, depth), kinds, device = query_HBD.shape, layer.slots[0].shape[1], query_HBD.device
     groups = heads // kinds
     keys, values = (stored[:count, :, : plan.longest] for stored in layer.slots)
-    own = Keys(keys, values, plan.hidden(device, scoring.window))
+    own = Keys(keys, values, plan.hidden(device, scoring.window), added=plan.added(query_HBD, scoring.window))
     query_BKRD = query_HBD.transpose(0, 1).reshape(count, kinds, groups, depth)
     if layer.head is None:
         return attend(query_BKRD, own, scoring).reshape(count, heads, -1)

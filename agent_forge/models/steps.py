@@ -103,7 +103,7 @@ class Steps:
             The token chosen after each; shape passes, n.
         """
         passes, count = ahead.given.shape
-        slots, places = rounded(count), -(-(int(ahead.cached.max()) + passes) // PLACES) * PLACES
+        slots, places = rounded(count), in_places(int(ahead.cached.max()) + passes)
         self._cache.reserve(slots, max(places, self.room))
         if self._cache.moves != self._moves:
             self.forget()
@@ -203,6 +203,11 @@ def rounded(count: int) -> int:
     if count < _FINE:
         return 1 << (count - 1).bit_length()
     return -(-count // _FINE) * _FINE
+
+
+def in_places(length: int) -> int:
+    """Return how many places a pass reads of slots that hold at most so many."""
+    return -(-length // PLACES) * PLACES
 
 
 class CudaGraphs:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,9 +41,6 @@ from agent_forge.models.settings import BakeSettings, learning_rate_at
 from agent_forge.models.target_loss import TargetLoss
 from agent_forge.models.training_state import Checkpoints, TrainingProgress, TrainingState, Weights
 from agent_forge.records import LossPoint
-
-# So many trained values the optimizer moves at once on a CPU too, where that takes memory for as many more.
-MOST_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -181,7 +179,8 @@ class Training:
         best = {name: own(value).to("cpu") for name, value in self._of_each(state.best, taken_apart).items()}
         weights = self._of_each(state.weights, taken_apart)
         self._trainable.load({name: own(value) for name, value in weights.items()})
-        self._optimizer.load_state_dict(optimizer_changed(state.optimizer, self._optimized, taken_apart))
+        optimizer = optimizer_changed(state.optimizer, self._optimized, taken_apart)
+        self._optimizer.load_state_dict(_moved_as(self._optimizer, optimizer))
         self._restore(state.generators)
         return state.progress, best
 
@@ -318,10 +317,16 @@ def _optimizer(trainable: Trainable, settings: BakeSettings) -> torch.optim.Adam
         {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
     ]
-    if any(map(is_part, trainable.parameters.values())):
-        # Its functions for many values at once take either parts or whole values.
-        foreach: bool | None = False
-    else:
-        # The same numbers with fewer calls, for copies of all that is trained: on a GPU PyTorch's own choice.
-        foreach = True if trainable.trainable_parameters <= MOST_AT_ONCE else None
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=foreach)
+    values = trainable.parameters.values()
+    # Functions for many values at once take either parts or whole values.
+    foreach = False if any(map(is_part, values)) else None
+    # On a CPU one kernel moves all of a group without copies of it; on a GPU PyTorch chooses.
+    fused = True if foreach is None and all(value.device.type == "cpu" for value in values) else None
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, foreach=foreach, fused=fused)
+
+
+def _moved_as(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Return an optimizer's state to be loaded by this one, which may move its values in another way."""
+    groups = zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ways = ("foreach", "fused")
+    return {**state, "param_groups": [saved | {name: here[name] for name in ways} for saved, here in groups]}

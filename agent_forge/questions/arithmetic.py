@@ -24,8 +24,8 @@ def generate(count: int, seed: int) -> list[Question]:
     source = np.random.default_rng(seed)
     prompts: dict[str, None] = {}
     while len(prompts) < count:
-        operands = source.integers(0, 10, OPERANDS)
-        operators = source.integers(0, 2, OPERANDS - 1)
+        operands = source.integers(0, 10, OPERANDS).tolist()
+        operators = source.integers(0, 2, OPERANDS - 1).tolist()
         terms = (f"{'+-'[operator]}{operand}" for operator, operand in zip(operators, operands[1:], strict=True))
         prompts[f"{operands[0]}{''.join(terms)} mod 10"] = None
     return [

@@ -79,10 +79,11 @@ def draw(name: str, width: int, height: int, paint: Callable[[Axes], None]) -> M
         # The page's fonts draw the text; that matplotlib's own font lacks a glyph only makes its width a guess.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-        FigureCanvasSVG(figure)
+        canvas = FigureCanvasSVG(figure)
         paint(figure.add_subplot())
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        # Not `savefig`, which would draw everything once more for nothing to find the layout.
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Markup(_inline(buffer.getvalue(), name))
 
 

@@ -94,6 +94,7 @@ def test_a_nucleus_found_among_the_likeliest_is_that_of_the_sorted_vocabulary(sp
     uniforms_B = torch.rand(rows, generator=generator, dtype=torch.float64)
     found_B, sorted_B = (choose_tokens(logits_BV, uniforms_B, Decoding(0.7, top_p, k)) for k in (0, count))
     assert torch.equal(found_B, sorted_B)
+    assert torch.equal(choose_tokens(logits_BV, uniforms_B, Decoding(0.7, top_p), waits=False), sorted_B)
 
 
 @settings(max_examples=100, deadline=None)

@@ -92,6 +92,28 @@ def test_a_lost_process_ends_the_others_with_one_clear_line_and_the_checkpoint_i
         torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("alone_first", [True, False])
+def test_one_process_continues_what_several_began_and_the_other_way_round(tmp_path, alone_first):
+    if alone_first:
+        with pytest.raises(InterruptedError):
+            bake_tiny(tmp_path, "full", on_progress=interrupt_at(3))
+        assert together(tmp_path, "full", sharded=True)[0] == [0, 0]
+        weights = torch.load(tmp_path / "weights.pt", weights_only=True)
+    else:
+        assert together(tmp_path, "full", sharded=True, die_at=3)[0] == [1, -9]
+        weights = bake_tiny(tmp_path, "full")[0].state_dict()
+    for name, value in alone("full")[0].state_dict().items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-5)
+
+
+def interrupt_at(step):
+    def on_progress(event):
+        if event.step == step:
+            raise InterruptedError
+
+    return on_progress
+
+
 @given(rows=st.lists(st.integers(), min_size=1, max_size=9), count=st.integers(1, 5))
 def test_every_row_counts_once_and_every_process_has_one(rows, count):
     shares = [Ranks(number, count).share(rows) for number in range(count)]

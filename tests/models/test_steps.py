@@ -13,7 +13,7 @@ from tiny_sampling import CONTEXT, PROMPT_IDS, RANDOM, extended, ids, prompting,
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from agent_forge.models import engine_fit
+from agent_forge.models import engine_fit, slots, steps
 from agent_forge.models.engine import SharingSampler
 from agent_forge.models.steps import graphs_for, rounded
 
@@ -64,6 +64,35 @@ def test_recorded_passes_write_what_the_reference_writes(kind):
     rows, recordings = (*SHARED[::3], *ROWS[::8]), []
     found = with_steps(kind, keeping(recordings)).sample(rows, 6)
     assert recordings and found == sampler(kind, RANDOM).sample(rows, len(rows))
+
+
+def test_short_rows_that_follow_long_ones_do_not_get_slots_as_long(monkeypatch):
+    monkeypatch.setattr(steps, "PLACES", 8)
+    monkeypatch.setattr(slots, "GROWTH", 8)
+    long = [request(scripts()["direct"], ids("what is 3 + 4?\n") * 6, seed) for seed in range(4)]
+    short = [request(scripts()["direct"], ids("7"), seed) for seed in range(40)]
+    own, most = with_steps("llama", keeping([])), []
+    with watched_slots(most):
+        found = own.sample([*long, *short], 4)
+    assert found == sampler(decoding=RANDOM).sample([*long, *short], 64)
+    longest, (rows, shortest) = max(places for _, places in most), most[-1]
+    assert longest >= 2 * shortest and rows > 8
+    assert own.room_for(short[0]) <= shortest
+
+
+@contextmanager
+def watched_slots(most):
+    """Note how many slots of how many places there are in each pass."""
+
+    def note(_module, _args, given):
+        if (keys := given["cache"]._stored) and keys[0].slots is not None:
+            most.append((keys[0].slots[0].shape[0], keys[0].slots[0].shape[2]))
+
+    handle = extended().model.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def test_rows_that_memory_does_not_hold_start_anew_though_passes_are_recorded():
