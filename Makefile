@@ -14,6 +14,7 @@ $(VENV)/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$(TORCH)"
 	$(BIN)/pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m compileall -q agent_forge  # pip compiles all else
 	touch $@
 
 install: $(VENV)/installed  ## create .venv and install the package with its development tools
