@@ -24,7 +24,7 @@ SMALL = {
     "num_epochs": 6,
     "learning_rate": 5e-3,
     "checkpoint_every": 5,
-    "batch_size": 16,
+    "batch_size": 64,
 }
 COMPARED = ("stages/significance-gate/gate.json", "results.json")
 

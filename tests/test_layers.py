@@ -1,6 +1,7 @@
 """Imports go only down the list of layers."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import agent_forge
@@ -51,3 +52,9 @@ def test_every_import_goes_down():
         if name != "__init__":
             wrong += [f"{path.name} imports {other}" for other in imported(path) if LEVEL[other] > LEVEL[name]]
     assert wrong == []
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """They are imported by their name alone, so of two with the same name only one would be run."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert [name for name, times in names.items() if times > 1] == []

@@ -77,14 +77,12 @@ def test_the_config_is_the_one_of_the_command_line_and_takes_the_names_users_kno
 
 
 def test_greedy_rounds_are_one_round_and_do_not_bake(tmp_path):
-    arguments = small_arguments(
-        tmp_path, tmp_path / "run", scenario="baseline_wins", temperature=0, ab_test_rounds=10, batch_size=40
-    )
+    arguments = small_arguments(tmp_path, tmp_path / "run", scenario="baseline_wins", temperature=0, ab_test_rounds=4)
     done = forge(*arguments)
     assert done.returncode == 0, done.stderr
     gate = gate_of(tmp_path / "run")
-    assert (gate.rounds, gate.effective_rounds) == (10, 1)
-    assert gate.verdict != "bake" and any("10 rounds are only 1 distinct" in warning for warning in gate.warnings)
+    assert (gate.rounds, gate.effective_rounds) == (4, 1)
+    assert gate.verdict != "bake" and any("4 rounds are only 1 distinct" in warning for warning in gate.warnings)
 
 
 def test_shards_change_where_the_work_is_done_and_nothing_else(tmp_path):

@@ -74,7 +74,7 @@ def test_metrics_and_metadata_reach_the_executor_output(baseline_wins):
 
 def test_a_bake_that_learnt_nothing_is_rejected(tmp_path, monkeypatch):
     cluster = Cluster(tmp_path)
-    cluster.run(monkeypatch, **arguments(learning_rate=1e-9, num_epochs=1))
+    cluster.run(monkeypatch, **arguments(learning_rate=1e-9, num_epochs=1, bake_samples=40, verify_samples=20))
     assert cluster.one("verify").parameter("verdict") == "reject"
     assert cluster.stages()[-1] == "keep-champion" and "push-artifact" not in cluster.stages()
     keep = cluster.one("keep-champion")
