@@ -25,6 +25,7 @@ from agent_forge.records import (
     VerificationReport,
     read_record,
     read_rows,
+    text_sha256,
 )
 from agent_forge.run_directory import RESULTS, RunDirectory
 from agent_forge.run_report import REPORT, TAKEN_MANIFEST, TAKEN_VERDICT, write_report
@@ -232,7 +233,9 @@ class QuietSTaRBaker:
             run.stage("keep-champion", kept, parameters=bake_id, again=gone)
             return self._results(champion, gate, verification, None)
         given = {name: items for name, items in known.items() if name not in ("extended", "traces")}
-        pushed = run.stage("push-artifact", given, parameters=bake_id, again=gone)
+        # A run directory that was copied publishes once more, where it is now.
+        place = {"publication": text_sha256(self._config.publish_to or str(self._directory.root.resolve()))}
+        pushed = run.stage("push-artifact", given, parameters=bake_id, sources=place, again=gone)
         return self._results(champion, gate, verification, pushed.parameters["manifest_path"])
 
     def _evaluate(self, run: LocalRun, names: Sequence[str], sampled: Inputs, cut: dict[str, str]) -> list[Finished]:

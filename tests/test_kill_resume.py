@@ -1,5 +1,6 @@
 """A run that is killed or interrupted goes on where it stopped, to the same bytes."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from typing import TypeVar
 
 import psutil
 import pytest
-from small_bake import SmallBake, command, forge
+from small_bake import SmallBake, command, forge, small_arguments
 from warm_forge import WarmRun
 
 R = TypeVar("R", subprocess.Popen, WarmRun)
@@ -123,6 +124,18 @@ def test_a_finished_run_is_left_as_it_is(finished_bake):
     assert finished_bake.results(finished_bake.out) == finished_bake.results(finished_bake.finished)
     assert {path: path.stat().st_mtime_ns for path in (finished_bake.out / "stages").rglob("*")} == stages
     assert {path: path.stat().st_mtime_ns for path in (finished_bake.out / "baked").rglob("*")} == baked
+
+
+def test_a_copied_run_publishes_where_it_is_now(finished_bake, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_bake.out, copy)
+    before = [json.loads(line) for line in (copy / "events.jsonl").read_text().splitlines()]
+    done = forge(*small_arguments(finished_bake.base, copy, "--resume"))
+    assert done.returncode == 0, done.stderr
+    results = json.loads((copy / "results.json").read_text())
+    assert results["manifest_path"].startswith(str(copy)) and Path(results["manifest_path"]).is_file()
+    after = [json.loads(line) for line in (copy / "events.jsonl").read_text().splitlines()]
+    assert [row["stage"] for row in after[len(before) :] if row["event"] == "began"] == ["push-artifact"]
 
 
 # A terminal interrupts the whole group, a supervisor the process that it started.
