@@ -66,11 +66,10 @@ def main() -> int:
         return 0
     sizes = [round(given.most / given.factor**power) for power in reversed(range(given.points))]
     show("questions", sizes, [point(size, 1, given.stages) for size in sizes])
-    # Sampled rows cost many times what judged ones do.
-    for these, asked in ((SAMPLING, given.most // 40), (JUDGING, given.most // 10)):
-        stages = [stage for stage in given.stages if stage in these]
-        points = [point(max(asked, BASE), count, stages) for count in ROUNDS if stages]
-        show(f"rounds of {max(asked, BASE)} questions", ROUNDS, points)
+    # Several times the base case, whose prompts stay known and make the first rounds cheap.
+    asked = max(given.most // 10, BASE)
+    stages = [stage for stage in given.stages if stage in (*SAMPLING, *JUDGING)]
+    show(f"rounds of {asked} questions", ROUNDS, [point(asked, count, stages) for count in ROUNDS if stages])
     return 0
 
 
