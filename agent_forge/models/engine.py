@@ -137,21 +137,23 @@ class _Run:
         Raises:
             torch.OutOfMemoryError, MemoryError, RuntimeError: when the memory does not hold a single row.
         """
+        done: list[Row] = []
         try:
             self._read_head()
             if self._may_admit():
                 self._admit()
-            done = self._passes()
+            done += self._passes()
+            self._ended += len(done)
             self._follow_leaders()
         except (MemoryError, RuntimeError) as error:
             if len(self.slots) <= 1 or not is_out_of_memory(error):
                 raise
-            done = None
+            backing_off = True
+        else:
+            backing_off = False
         # Outside of the handler, which would keep the tensors of the failed pass alive.
-        if done is None:
+        if backing_off:
             self._back_off()
-            return []
-        self._ended += len(done)
         return done
 
     def _need(self, request: Request) -> int:
@@ -319,7 +321,8 @@ class _Run:
     def _back_off(self) -> None:
         """Let half of the rows start anew, later: what becomes of a row does not depend on when it runs."""
         keep = (len(self.slots) + 1) // 2
-        dropped = {row.number for row in self.slots[keep:]}
+        # A row that is done may lose its slot before others have copied from it.
+        dropped = {row.number for row in self.slots if row.state.done} | {row.number for row in self.slots[keep:]}
         anew = [row.number for row in self.slots[keep:] if not row.state.done]
         self.waiting = deque(sorted([*self.waiting, *anew]))
         self.slots = self.slots[:keep]

@@ -30,6 +30,7 @@ from agent_forge.models.choosing import Decoding
 from agent_forge.models.engine import STRETCH, SharingSampler
 from agent_forge.models.engine_fit import fault, open_sampler
 from agent_forge.models.sample import plan_batches
+from agent_forge.models.slots import SlotCache
 
 HEAD = ids("The quick brown fox jumps over the lazy dog. 0123456789 ")
 # Longer than the window of the kinds that have one; every question in every arm, several times.
@@ -166,6 +167,25 @@ def test_rows_that_memory_does_not_hold_start_anew_and_become_the_same(tokens, a
     assert (own.backed_off_to is None) == (at_most is None)
     assert at_most is None or own.backed_off_to <= at_most
     assert extended().model.config._attn_implementation == "sdpa"
+
+
+def test_rows_that_are_done_when_memory_runs_out_are_not_lost(monkeypatch):
+    copied, copy = [], SlotCache.copy
+
+    def copy_later(cache, moves, length):
+        copied.append(moves)
+        if len(copied) == 1:
+            raise ERRORS["gpu"]
+        copy(cache, moves, length)
+
+    # Every token ends a row, so the one that has read the prompt is done before the others copy from it.
+    changes = {"eos_ids": frozenset(range(300))}
+    # The last one keeps the prompt from being the head of all.
+    rows = [request(scripts()["direct"], seed=seed) for seed in range(5)] + [request(scripts()["direct"], ids("7"))]
+    monkeypatch.setattr(SlotCache, "copy", copy_later)
+    own = sharing(decoding=RANDOM, **changes)
+    assert own.sample(rows, 6) == sampler(decoding=RANDOM, **changes).sample(rows, 6)
+    assert len(copied) > 1 and own.backed_off_to == 3
 
 
 @every_kind
