@@ -140,6 +140,19 @@ class Observations:
         summed = (value * count for value, count in zip(accuracies.different, counts, strict=True))
         return sum(summed, Fraction()) / len(questions)
 
+    def exact_differences(
+        self, arm: Arm, against: Arm, questions: Sequence[str]
+    ) -> tuple[list[Fraction], NDArray[np.int64]]:
+        """Return accuracy in `arm` minus accuracy in `against`: the few values it has, and which of them per question.
+
+        Equal values may stand there more than once.
+        """
+        one, other = self.arms[arm].accuracies, self.arms[against].accuracies
+        width = len(other.different)
+        pairs_N = one.of(questions).astype(np.int64) * width + other.of(questions)
+        pairs, which_N = np.unique(pairs_N, return_inverse=True)
+        return [one.different[pair // width] - other.different[pair % width] for pair in pairs.tolist()], which_N
+
     def differences(self, arm: Arm, against: Arm, questions: Sequence[str]) -> tuple[IntArray, int]:
         """Return accuracy in `arm` minus accuracy in `against` per question, as integers over a scale.
 
@@ -149,11 +162,7 @@ class Observations:
         Returns:
             `differences_N`, aligned with `questions`, and the scale.
         """
-        one, other = self.arms[arm].accuracies, self.arms[against].accuracies
-        width = len(other.different)
-        pairs_N = one.of(questions).astype(np.int64) * width + other.of(questions)
-        pairs, which_N = np.unique(pairs_N, return_inverse=True)
-        exact = [one.different[pair // width] - other.different[pair % width] for pair in pairs.tolist()]
+        exact, which_N = self.exact_differences(arm, against, questions)
         scale = _common_denominator(exact)
         return np.array([round(difference * scale) for difference in exact], dtype=np.int64)[which_N], scale
 

@@ -6,6 +6,7 @@ file carries `schema_version`; `read_record` refuses any other version by name.
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -710,11 +711,29 @@ def read_record(kind: type[R], path: Path, error: type[ForgeError] = InputError)
 
 def read_rows(kind: type[R], path: Path, error: type[ForgeError] = InputError) -> Iterator[R]:
     """Yield the records of a JSON lines file in order; blank lines are skipped; errors name file and line."""
+    with reading_rows(kind, path, error), path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield parse_record(kind, line, f"{path}:{number}", error)
+
+
+def parse_lines(
+    kind: type[R], lines: Iterable[bytes], path: Path, error: type[ForgeError] = InputError
+) -> Iterator[tuple[int, str, R]]:
+    """Yield the records of an open JSON lines file like `read_rows`, each behind where its line begins and the line."""
+    begin = 0
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            text = line.decode()
+            yield begin, text, parse_record(kind, text, f"{path}:{number}", error)
+        begin += len(line)
+
+
+@contextmanager
+def reading_rows(kind: type[R], path: Path, error: type[ForgeError] = InputError) -> Iterator[None]:
+    """Raise `error`, naming the file, where a file of JSON lines cannot be read."""
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield parse_record(kind, line, f"{path}:{number}", error)
+        yield
     except (OSError, UnicodeDecodeError) as cause:
         raise error(f"cannot read {path}: {cause}; JSON lines of {kind.__name__} are expected there") from cause
 

@@ -223,7 +223,8 @@ class RowState:
     @property
     def places_thoughts(self) -> bool:
         """Whether a thought may be placed before an answer's next tokens, see `is_break`."""
-        return self.uniforms is not None and bool(self.script.elicit_ids or self.script.thinking)
+        elicits = bool(self.script.elicit_ids or self.script.thinking)
+        return elicits and self.uniforms is not None and self.rules.placement == "sentence"
 
     @property
     def forced(self) -> bool:
@@ -339,11 +340,10 @@ class RowState:
 
     def _thinks_before(self, proposed: int) -> bool:
         """Flip the coin once at each break of an elicited answer."""
-        wanted = self.rules.placement == "sentence" and self.places_thoughts
         position = len(self.answer_ids)
         if (
             self.uniforms is None
-            or not wanted
+            or not self.places_thoughts
             or self._decided_at == position
             or len(self.thoughts) >= self.rules.max_thoughts
         ):

@@ -14,8 +14,8 @@ Every rejected sample is counted under exactly one reason, the first that applie
 """
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Literal, get_args
@@ -53,38 +53,17 @@ class Candidate:
     well_formed: bool
 
 
-@dataclass(frozen=True)
-class Selection:
-    """Traces kept in the order of the candidates, and how many were rejected for each reason."""
-
-    kept: tuple[Trace, ...]
-    rejected: Mapping[Rejection, int]
-
-
-def select_traces(
-    candidates: Iterable[Candidate], solved_directly: Mapping[str, bool], traces_per_question: int
-) -> Selection:
-    """Filter the samples of a bake split.
-
-    Args:
-        candidates: all samples with a thought.
-        solved_directly: question id -> whether every sample without a thought was correct.
-        traces_per_question: traces kept per question at most.
-    """
-    by_question: dict[str, list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        by_question[candidate.trace.question_id].append(candidate)
-    kept: list[Trace] = []
-    rejected: Counter[Rejection] = Counter()
-    for question_id, samples in by_question.items():
-        kept += choose_traces(samples, solved_directly.get(question_id, False), traces_per_question, rejected)
-    return Selection(tuple(kept), in_order(rejected))
-
-
 def choose_traces(
     samples: Sequence[Candidate], solved_directly: bool, traces_per_question: int, rejected: "Counter[Rejection]"
 ) -> list[Trace]:
-    """Filter the samples of one question; the others are counted in `rejected`."""
+    """Filter the samples of one question.
+
+    Args:
+        samples: all of its samples with a thought.
+        solved_directly: whether every sample without a thought was correct.
+        traces_per_question: kept at most.
+        rejected: counts the others, by why they are not kept.
+    """
     kept = []
     for candidate, reason in _judge_question(samples, solved_directly, traces_per_question):
         if reason is None:

@@ -1,7 +1,10 @@
+from collections import Counter
+from types import SimpleNamespace
+
 import pytest
 
 from agent_forge.records import Trace
-from agent_forge.traces import Candidate, false_equation, is_repetitive, normalised_steps, select_traces
+from agent_forge.traces import Candidate, choose_traces, false_equation, in_order, is_repetitive, normalised_steps
 
 
 def candidate(thought="1+1=2", correct=True, truncated=False, well_formed=True, question="q", sample=0):
@@ -16,6 +19,15 @@ def candidate(thought="1+1=2", correct=True, truncated=False, well_formed=True, 
         tokens=6,
     )
     return Candidate(trace=trace, correct=correct, truncated=truncated, well_formed=well_formed)
+
+
+def select_traces(samples, solved_directly, traces_per_question):
+    """Choose for one question after another, as collect-traces does."""
+    kept, rejected = [], Counter()
+    for question in dict.fromkeys(sample.trace.question_id for sample in samples):
+        own = [sample for sample in samples if sample.trace.question_id == question]
+        kept += choose_traces(own, solved_directly.get(question, False), traces_per_question, rejected)
+    return SimpleNamespace(kept=kept, rejected=in_order(rejected))
 
 
 @pytest.mark.parametrize("thought", ["3+4=7;5+9=14;3-8=-5", "10/3=3.33", "1,000+5=1005", "$5*2=$10", "2+3+4=9", ""])

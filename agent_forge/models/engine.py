@@ -300,7 +300,7 @@ class _Run:
             given_KB[: known[place], place] = rows.at[int(numbers[place])].feed[1:]
         later_KB = np.maximum(np.arange(passes)[:, None] - known, 0)
         return Ahead(
-            rows.cached[numbers], rows.first(numbers), given_KB, rows.uniforms(numbers, later_KB), rows.bans[:, numbers]
+            rows.cached[numbers], rows.token[numbers], given_KB, rows.uniforms(numbers, later_KB), rows.bans[:, numbers]
         )
 
     def _close_gaps(self) -> None:
@@ -326,12 +326,11 @@ class _Run:
         anew = [row.number for row in self.slots[keep:] if not row.state.done]
         self.waiting = deque(sorted([*self.waiting, *anew]))
         self.slots = self.slots[:keep]
-        self._following = [row for row in self._following if row.number not in dropped]
         for row in self._following:
             if row.leader and row.leader.number in dropped:
                 row.leader = None
                 self.rows.due(row, row.known)
-        self._following = [row for row in self._following if row.leader]
+        self._following = [row for row in self._following if row.leader and row.number not in dropped]
         self._ended = sum(row.state.done for row in self.slots)
         self.most_rows, self._entering = keep, True
         self.engine.backed_off_to = min(keep, self.engine.backed_off_to or keep)

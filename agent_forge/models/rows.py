@@ -49,7 +49,7 @@ class Rows:
     Attributes:
         cached: positions that the row's slot holds.
         counts: tokens that it is due to feed.
-        token: that token, where it is one.
+        token: the first of them.
         drawn: tokens sampled so far, which tells the random number of the next.
         left: sampled tokens until a cap acts.
         bans: per thought token, whether it may not be sampled now; shape 2, R.
@@ -79,20 +79,13 @@ class Rows:
         """Let a row feed these tokens next."""
         row.feed = list(tokens)
         self.counts[row.number] = len(tokens)
-        if len(tokens) == 1:
+        if tokens:
             self.token[row.number] = tokens[0]
 
     def uniforms(self, numbers: Numbers, later: Numbers | int = 0) -> NDArray[np.float64]:
         """Return the random numbers that choose the next token of rows, or one that comes later by so many."""
         last = self._uniforms_RS.shape[1] - 1
         found: NDArray[np.float64] = self._uniforms_RS[numbers, np.minimum(self.drawn[numbers] + later, last)]
-        return found
-
-    def first(self, numbers: Numbers) -> Numbers:
-        """Return the first of the tokens that each row is due to feed."""
-        found = self.token[numbers]
-        for place in (self.counts[numbers] > 1).nonzero()[0].tolist():
-            found[place] = self.at[int(numbers[place])].feed[0]
         return found
 
     def tokens(self, numbers: Numbers) -> Numbers:

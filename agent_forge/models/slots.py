@@ -206,23 +206,24 @@ def _read_together(query_HND: torch.Tensor, layer: _Layer, plan: Pass, scoring: 
     if layer.head is None:
         found_RKQD = attend(query_RKQD, own, scoring)
     else:
-        found_RKQD = joined(_on_head(query_RKQD, layer, plan, scoring), part(query_RKQD, own, scoring))
+        window = scoring.window
+        beyond_RNP = None if window is None else plan.hidden_together(0, plan.head, device, window)
+        found_RKQD = joined(_on_head(query_RKQD, layer.head, beyond_RNP, scoring), part(query_RKQD, own, scoring))
     found_RKGND = found_RKQD.reshape(len(slots_R), kinds, groups, -1, found_RKQD.shape[-1])
     return found_RKGND.permute(0, 3, 1, 2, 4).reshape(query_HND.shape[1], heads, -1)
 
 
 def _on_head(
-    query_RKQD: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring
+    query_RKQD: torch.Tensor,
+    head: tuple[torch.Tensor, torch.Tensor],
+    hidden_RNP: torch.Tensor | None,
+    scoring: Scoring,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the part of the head for the tokens of all slots that are fed several, as `part` does."""
-    assert layer.head is not None
+    """Return the part of the head for N tokens of each of R slots, Q queries with their groups, as `part` does."""
     rows, kinds, count, depth = query_RKQD.shape
-    hidden = None
-    if scoring.window is not None:
-        hidden_RNP = plan.hidden_together(0, plan.head, query_RKQD.device, scoring.window)
-        hidden = hidden_RNP.repeat(1, count // hidden_RNP.shape[1], 1).flatten(0, 1)
-    head = Keys(layer.head[0][None], layer.head[1][None], hidden)
-    out, log_sum = part(query_RKQD.transpose(0, 1).reshape(1, kinds, rows * count, depth), head, scoring)
+    hidden = None if hidden_RNP is None else hidden_RNP.repeat(1, count // hidden_RNP.shape[1], 1).flatten(0, 1)
+    keys = Keys(head[0][None], head[1][None], hidden)
+    out, log_sum = part(query_RKQD.transpose(0, 1).reshape(1, kinds, rows * count, depth), keys, scoring)
     return (
         out.reshape(kinds, rows, count, -1).transpose(0, 1),
         log_sum.reshape(kinds, rows, count).transpose(0, 1),
@@ -239,15 +240,8 @@ def _decode(query_HBD: torch.Tensor, layer: _Layer, plan: Pass, scoring: Scoring
     query_BKRD = query_HBD.transpose(0, 1).reshape(count, kinds, groups, depth)
     if layer.head is None:
         return attend(query_BKRD, own, scoring).reshape(count, heads, -1)
-    hidden = None
-    if scoring.window is not None:
-        hidden = plan.hidden_head(device, scoring.window).repeat_interleave(groups, dim=0)
-    head = Keys(layer.head[0][None], layer.head[1][None], hidden)
-    out, log_sum = part(query_BKRD.transpose(0, 1).reshape(1, kinds, count * groups, depth), head, scoring)
-    on_head = (
-        out.reshape(kinds, count, groups, -1).transpose(0, 1),
-        log_sum.reshape(kinds, count, groups).transpose(0, 1),
-    )
+    beyond_B1P = None if scoring.window is None else plan.hidden_head(device, scoring.window)[:, None]
+    on_head = _on_head(query_BKRD, layer.head, beyond_B1P, scoring)
     return joined(on_head, part(query_BKRD, own, scoring)).reshape(count, heads, -1)
 
 

@@ -9,6 +9,7 @@ QuestionsById(questions)["5f0c"]    # by id, twelve bytes each
 import os
 import tempfile
 import weakref
+from abc import abstractmethod
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,13 +22,34 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from agent_forge.errors import QuestionError
-from agent_forge.records import Question, json_line, parse_record
+from agent_forge.records import Question, json_line, parse_lines, parse_record, reading_rows
 
 # Fewer are held: they take less memory than a batch of rows.
 FEW = 4096
 
 
-class QuestionsOnDisk(Sequence[Question]):
+class AsAsked(Sequence[Question]):
+    """Questions that are read one by one, whenever they are asked for."""
+
+    @overload
+    def __getitem__(self, place: int) -> Question: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Question]: ...
+    def __getitem__(self, place: Any) -> Any:
+        """Read a question, or choose some."""
+        if isinstance(place, slice):
+            return self._chosen(place)
+        return self._read(range(len(self))[place])
+
+    def _chosen(self, places: slice) -> "Chosen":
+        return Chosen(self, np.arange(len(self), dtype=np.int32)[places])
+
+    @abstractmethod
+    def _read(self, place: int) -> Question:
+        """Read the question at a place, counted from 0."""
+
+
+class QuestionsOnDisk(AsAsked):
     """The questions of an open file of JSON lines, in order; eight bytes each."""
 
     def __init__(self, file: int, begins: "array[int]", name: str) -> None:
@@ -45,21 +67,10 @@ class QuestionsOnDisk(Sequence[Question]):
         """Return how many there are."""
         return len(self._begins) - 1
 
-    @overload
-    def __getitem__(self, place: int) -> Question: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Question]: ...
-    def __getitem__(self, place: Any) -> Any:
-        """Read a question, or choose some."""
-        if isinstance(place, slice):
-            return Chosen(self, np.arange(len(self), dtype=np.int32)[place])
-        begin = self._begins[place := range(len(self))[place]]
+    def _read(self, place: int) -> Question:
+        begin = self._begins[place]
         line = os.pread(self._file, self._begins[place + 1] - begin, begin)
         return parse_record(Question, line.decode(), self._name, QuestionError)
-
-    def __iter__(self) -> Iterator[Question]:
-        """Yield every question."""
-        return (self[place] for place in range(len(self)))
 
 
 def open_questions(path: Path) -> QuestionsOnDisk:
@@ -68,18 +79,10 @@ def open_questions(path: Path) -> QuestionsOnDisk:
     Raises:
         QuestionError: naming file and line, for what is no question.
     """
-    begins, begin = array("q"), 0
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    parse_record(Question, line.decode(), f"{path}:{number}", QuestionError)
-                    begins.append(begin)
-                begin += len(line)
-            begins.append(begin)
-            return QuestionsOnDisk(os.dup(lines.fileno()), begins, str(path))
-    except (OSError, UnicodeDecodeError) as cause:
-        raise QuestionError(f"cannot read {path}: {cause}; JSON lines of Question are expected there") from cause
+    with reading_rows(Question, path, QuestionError), path.open("rb") as lines:
+        begins = array("q", (begin for begin, _, _ in parse_lines(Question, lines, path, QuestionError)))
+        begins.append(lines.tell())
+        return QuestionsOnDisk(os.dup(lines.fileno()), begins, str(path))
 
 
 def stored(questions: Iterable[Question]) -> Sequence[Question]:
@@ -125,7 +128,7 @@ def joined(parts: Sequence[Sequence[Question]]) -> Sequence[Question]:
     return Joined(parts)
 
 
-class Chosen(Sequence[Question]):
+class Chosen(AsAsked):
     """Some of other questions, by their places among them."""
 
     def __init__(self, questions: Sequence[Question], places_N: NDArray[np.int32]) -> None:
@@ -136,14 +139,10 @@ class Chosen(Sequence[Question]):
         """Return how many there are."""
         return len(self._places_N)
 
-    @overload
-    def __getitem__(self, place: int) -> Question: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Question]: ...
-    def __getitem__(self, place: Any) -> Any:
-        """Read a question, or choose some."""
-        if isinstance(place, slice):
-            return Chosen(self._questions, self._places_N[place])
+    def _chosen(self, places: slice) -> "Chosen":
+        return Chosen(self._questions, self._places_N[places])
+
+    def _read(self, place: int) -> Question:
         return self._questions[int(self._places_N[place])]
 
     def __iter__(self) -> Iterator[Question]:
@@ -151,7 +150,7 @@ class Chosen(Sequence[Question]):
         return (self._questions[place] for place in self._places_N.tolist())
 
 
-class Joined(Sequence[Question]):
+class Joined(AsAsked):
     """The questions of several sequences, one after the other."""
 
     def __init__(self, parts: Sequence[Sequence[Question]]) -> None:
@@ -162,15 +161,8 @@ class Joined(Sequence[Question]):
         """Return how many there are."""
         return self._ends[-1] if self._ends else 0
 
-    @overload
-    def __getitem__(self, place: int) -> Question: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Question]: ...
-    def __getitem__(self, place: Any) -> Any:
-        """Read a question, or choose some."""
-        if isinstance(place, slice):
-            return Chosen(self, np.arange(len(self), dtype=np.int32)[place])
-        part = bisect_right(self._ends, place := range(len(self))[place])
+    def _read(self, place: int) -> Question:
+        part = bisect_right(self._ends, place)
         return self._parts[part][place - (self._ends[part - 1] if part else 0)]
 
     def __iter__(self) -> Iterator[Question]:

@@ -106,13 +106,11 @@ def _moves(
     observations: Observations, targets: Members, before: Arm, after: Arm
 ) -> list[tuple[Fraction, NDArray[np.bool_]]]:
     """Return every change there is, and which of the target questions changed so."""
-    old, new = (observations.arms[arm].accuracies for arm in (before, after))
-    pairs_N = old.of(targets).astype(np.int64) * len(new.different) + new.of(targets)
+    exact, which_N = observations.exact_differences(after, before, targets)
     changes: dict[Fraction, list[int]] = {}
-    for pair in np.unique(pairs_N).tolist():
-        moved = new.different[pair % len(new.different)] - old.different[pair // len(new.different)]
-        changes.setdefault(moved, []).append(pair)
-    return [(moved, np.isin(pairs_N, pairs)) for moved, pairs in changes.items()]
+    for k, moved in enumerate(exact):
+        changes.setdefault(moved, []).append(k)
+    return [(moved, np.isin(which_N, alike)) for moved, alike in changes.items()]
 
 
 def _first(

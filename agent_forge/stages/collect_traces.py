@@ -54,8 +54,8 @@ def collect_traces(context: StageContext) -> StageOutcome:
     found = _Found(config.traces_per_question, direct, thoughts, config.trace_samples)
     place = context.outputs["traces"]
     write_parts_atomic(place / TRACES, map(json_line, found.traces()))
-    replayed = islice(found.replay(), round(config.replay_fraction * len(found.thought_lengths)))
-    write_parts_atomic(place / REPLAY, map(json_line, found.counting(replayed)))
+    wanted = round(config.replay_fraction * len(found.thought_lengths))
+    write_parts_atomic(place / REPLAY, map(json_line, found.replay(wanted)))
     report = TraceReport(
         questions=len(questions),
         samples=len(thoughts),
@@ -126,18 +126,15 @@ class _Found:
             self.thought_lengths.extend(trace.thought_tokens for trace in kept)
             yield from kept
 
-    def replay(self) -> Iterator[ReplayRow]:
+    def replay(self, most: int) -> Iterator[ReplayRow]:
         """Yield one whole direct answer per question that has a trace, right or wrong: it is the champion's own."""
         for has_trace, rows in zip(self.with_trace, self._grouped(self.direct), strict=True):
+            if self.replayed == most:
+                return
             whole = (row.completion for row in rows if not row.truncated and row.completion and row.completion.strip())
             if has_trace and (completion := next(whole, None)):
+                self.replayed += 1
                 yield ReplayRow(question_id=rows[0].question_id, completion=completion)
-
-    def counting(self, rows: Iterable[ReplayRow]) -> Iterator[ReplayRow]:
-        """Pass replayed answers on and count them."""
-        for row in rows:
-            self.replayed += 1
-            yield row
 
     def _grouped(self, rows: Iterable[T]) -> Iterator[tuple[T, ...]]:
         left = iter(rows)

@@ -15,8 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_forge.errors import InputError
-from agent_forge.records import Arm, ResultRow, parse_record, read_rows
+from agent_forge.records import Arm, ResultRow, parse_lines, read_rows, reading_rows
 from agent_forge.storage.files import writing_to
 
 # Bytes of rows that are sorted in memory; as many stretches are merged as there are times this much.
@@ -64,16 +63,10 @@ class SortedRows:
             OutputError: when there is no room for what is set aside.
         """
         for path in self._paths:
-            try:
-                with path.open("rb") as lines:
-                    for place, line in enumerate(lines, start=1):
-                        if line.strip():
-                            text = line.decode()
-                            row = parse_record(ResultRow, text, f"{path}:{place}", InputError)
-                            self._hold(row, text)
-                            yield row
-            except (OSError, UnicodeDecodeError) as cause:
-                raise InputError(f"cannot read {path}: {cause}; JSON lines of ResultRow are expected there") from cause
+            with reading_rows(ResultRow, path), path.open("rb") as lines:
+                for _, text, row in parse_lines(ResultRow, lines, path):
+                    self._hold(row, text)
+                    yield row
 
     def sorted_lines(self) -> Iterator[str]:
         """Yield the rows that were read as JSON, each ended by a newline, by round, arm and question."""

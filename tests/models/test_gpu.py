@@ -3,6 +3,7 @@
 Left out of `make test`; `make test-gpu` runs these where there is one.
 """
 
+from contextlib import contextmanager
 from functools import cache
 
 import pytest
@@ -86,15 +87,13 @@ def test_rows_that_memory_does_not_hold_start_anew_and_become_the_same():
     assert sum(one != other for one, other in zip(found, expected, strict=True)) <= 2
 
 
-class memory_of:  # noqa: N801 (used like a function)
-    def __init__(self, size):
-        self.share = size / torch.cuda.get_device_properties(0).total_memory
-
-    def __enter__(self):
-        torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction(self.share)
-
-    def __exit__(self, *_):
+@contextmanager
+def memory_of(size):
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(size / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        yield
+    finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 

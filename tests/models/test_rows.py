@@ -79,7 +79,7 @@ def test_rows_moved_on_together_are_rows_moved_on_alone(held, asked):
             tokens = rows.tokens(np.array([number])).tolist()
             fed[number].append(tokens)
             assert on[place] == (tokens == [made[number][1][step]])
-            assert rows.first(np.array([number]))[0] == tokens[0] if tokens else rows.at[number].state.done
+            assert rows.token[number] == tokens[0] if tokens else rows.at[number].state.done
         going = np.array([number for number in going.tolist() if rows.at[number] not in done], dtype=np.int64)
         if not len(going):
             break
